@@ -1,0 +1,375 @@
+#include "pool/connection.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* The word `use`: generation, flags, calls under way. */
+#define CALLS       0xffffULL
+#define CLAIMED     (1ULL << 16) /* one call, or close(), has it for itself */
+#define CONNECTING  (1ULL << 17) /* with CLAIMED: connect() is at work on its number */
+#define CLOSE_LATER (1ULL << 18) /* with CONNECTING: a close() was left to that connect() */
+#define ORPHANED    (1ULL << 19) /* with CLAIMED: it has ended; who has it gives it back */
+#define GENERATION  32
+
+/* How often to try again to have a connection that another thread is just telling its tracker
+ * about; that takes well under a microsecond unless the thread loses its processor. */
+#define SPINS 200
+
+static uint32_t generation_of(uint64_t use)
+{
+	return (uint32_t)(use >> GENERATION);
+}
+
+static uint64_t load_use(const struct connection *connection)
+{
+	return atomic_load_explicit(&connection->use, memory_order_relaxed);
+}
+
+static bool change_use(struct connection *connection, uint64_t *from, uint64_t to)
+{
+	return atomic_compare_exchange_weak_explicit(
+		&connection->use, from, to, memory_order_acq_rel, memory_order_relaxed);
+}
+
+/* The next generation, with no flags and no calls. */
+static uint64_t next_generation(uint64_t use)
+{
+	return (uint64_t)(generation_of(use) + 1) << GENERATION;
+}
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#else
+	atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+struct call connection_enter(struct connection *connection)
+{
+	uint64_t use = atomic_fetch_add_explicit(&connection->use, 1, memory_order_acquire);
+
+	return (struct call){.connection = connection, .generation = generation_of(use)};
+}
+
+void connection_leave(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	while (generation_of(use) == call.generation)
+		if (change_use(call.connection, &use, use - 1))
+			return;
+}
+
+/* Sets flags if the connection is still the call's and nobody has it. */
+static bool claim(struct call call, uint64_t flags)
+{
+	uint64_t use = load_use(call.connection);
+	int tries = SPINS;
+
+	while (generation_of(use) == call.generation) {
+		if (!(use & CLAIMED)) {
+			if (change_use(call.connection, &use, use | flags))
+				return true;
+			continue;
+		}
+		if (tries-- == 0)
+			return false;
+		pause_briefly();
+		use = load_use(call.connection);
+	}
+	return false;
+}
+
+/* Gives up a claim, and what close() left to it; *left_a_close may be NULL. true if the connection
+ * ended meanwhile and is the caller's to give back. */
+static bool unclaim(struct connection *connection, bool *left_a_close)
+{
+	uint64_t use = load_use(connection), to;
+
+	do {
+		to = use & ORPHANED ? next_generation(use)
+				    : use & ~(CLAIMED | CONNECTING | CLOSE_LATER);
+	} while (!change_use(connection, &use, to));
+	if (left_a_close)
+		*left_a_close = use & CLOSE_LATER;
+	return use & ORPHANED;
+}
+
+static void refuse_contended(struct call call)
+{
+	if (generation_of(load_use(call.connection)) == call.generation)
+		connection_refuse(call.connection, REFUSED_CONTENDED);
+}
+
+bool connection_begin_connect(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	/* Another call under way would go on with a socket that is no more. */
+	while (generation_of(use) == call.generation && (use & (CALLS | CLAIMED)) == 1)
+		if (change_use(call.connection, &use, use | CLAIMED | CONNECTING))
+			return true;
+	return false;
+}
+
+enum connecting connection_end_connect(struct call call)
+{
+	bool left_a_close;
+
+	if (unclaim(call.connection, &left_a_close))
+		return CONNECTING_ENDED;
+	return left_a_close ? CONNECTING_CLOSED : CONNECTING_DONE;
+}
+
+bool connection_is_connecting(const struct connection *connection)
+{
+	return load_use(connection) & CONNECTING;
+}
+
+enum closing connection_begin_close(struct connection *connection)
+{
+	uint64_t use = load_use(connection);
+
+	for (;;) {
+		if (use & CONNECTING) {
+			if (change_use(connection, &use, use | CLOSE_LATER))
+				return CLOSING_DEFERRED;
+		} else if (use & (CALLS | CLAIMED)) {
+			return CLOSING_BUSY;
+		} else if (change_use(connection, &use, use | CLAIMED)) {
+			return CLOSING_CLAIMED;
+		}
+	}
+}
+
+bool connection_settle(struct connection *connection)
+{
+	uint64_t use = load_use(connection);
+
+	do {
+		if (use & (CALLS | ORPHANED) || connection_refused(connection))
+			return false;
+	} while (!change_use(connection, &use, use & ~CLAIMED));
+	return true;
+}
+
+bool connection_end_close(struct connection *connection)
+{
+	return unclaim(connection, NULL);
+}
+
+void connection_end(struct connection *connection)
+{
+	uint64_t use = load_use(connection);
+
+	while (!change_use(connection, &use, next_generation(use)))
+		;
+}
+
+void connection_reset(
+	struct connection *connection, int family, uint32_t fork_epoch, uint64_t now_ms)
+{
+	/* Not `use`: a call that comes back late may be looking at it just now. */
+	atomic_store_explicit(&connection->refusal, REFUSED_NOT, memory_order_relaxed);
+	atomic_store_explicit(&connection->opened, false, memory_order_relaxed);
+	atomic_store_explicit(&connection->hidden, -1, memory_order_relaxed);
+	connection->result_pending = false;
+	connection->prefix_len = 0;
+	connection->family = (uint16_t)family;
+	connection->fork_epoch = fork_epoch;
+	connection->uses = 0;
+	connection->created_ms = now_ms;
+	connection->cookie = 0;
+	connection->sent = connection->received = 0;
+	connection->point = NULL;
+	connection->peer.family = connection->local.family = 0;
+	connection->opened_counters[0] = connection->opened_counters[1] = NULL;
+	connection->watches.count = 0;
+	connection->options.count = 0;
+	connection->tracker = NULL;
+	memset(connection->tracker_state, 0, sizeof(connection->tracker_state));
+	atomic_store_explicit(&connection->state, CONNECTION_FRESH, memory_order_release);
+}
+
+bool connection_abandon(struct connection *connection)
+{
+	uint64_t use = load_use(connection);
+
+	for (;;) {
+		if (use & CLAIMED) {
+			if (change_use(connection, &use, use | ORPHANED))
+				return false;
+		} else if (change_use(connection, &use, next_generation(use))) {
+			return true;
+		}
+	}
+}
+
+void connection_refuse(struct connection *connection, enum refusal refusal)
+{
+	uint8_t none = REFUSED_NOT;
+
+	atomic_compare_exchange_strong_explicit(&connection->refusal, &none, (uint8_t)refusal,
+		memory_order_relaxed, memory_order_relaxed);
+}
+
+/* Looks for the protocol in the first bytes sent. */
+static void detect(struct connection *connection, const uint8_t *data, size_t len)
+{
+	_Bool undecided;
+
+	if (!data) {
+		connection_refuse(connection, REFUSED_UNSEEN);
+		return;
+	}
+	size_t before = connection->prefix_len;
+	while (connection->prefix_len < TRACKER_PREFIX_MAX &&
+		connection->prefix_len - before < len) {
+		connection->prefix[connection->prefix_len] = data[connection->prefix_len - before];
+		connection->prefix_len++;
+	}
+	connection->tracker = tracker_for(connection->prefix, connection->prefix_len, &undecided);
+	if (!connection->tracker) {
+		/* RFC 8446 section 5.1: a handshake record, version 3.something. */
+		bool tls = connection->prefix[0] == 0x16 &&
+			   (connection->prefix_len < 2 || connection->prefix[1] == 0x03);
+		if (!undecided)
+			connection_refuse(connection, tls ? REFUSED_TLS : REFUSED_UNKNOWN_PROTOCOL);
+		return;
+	}
+	/* What was kept of earlier calls goes first, then all of this call's. */
+	if (before > 0)
+		connection->tracker->sent(connection->tracker_state, connection->prefix, before);
+	connection->tracker->sent(connection->tracker_state, data, len);
+}
+
+static void feed(
+	struct connection *connection, enum direction direction, const uint8_t *data, size_t len)
+{
+	const struct tracker *tracker = connection->tracker;
+
+	if (direction == SENT) {
+		connection->sent += len;
+		if (tracker)
+			tracker->sent(connection->tracker_state, data, len);
+		else
+			detect(connection, data, len);
+	} else {
+		connection->received += len;
+		if (tracker)
+			tracker->received(connection->tracker_state, data, len);
+		else
+			connection_refuse(connection, connection->prefix_len
+							      ? REFUSED_UNKNOWN_PROTOCOL
+							      : REFUSED_SERVER_FIRST);
+	}
+}
+
+void connection_opened(struct connection *connection)
+{
+	if (atomic_exchange_explicit(&connection->opened, true, memory_order_relaxed))
+		return;
+	for (int i = 0; i < 2; i++)
+		if (connection->opened_counters[i])
+			atomic_fetch_add_explicit(
+				connection->opened_counters[i], 1, memory_order_relaxed);
+}
+
+static bool is_opened(const struct connection *connection)
+{
+	return atomic_load_explicit(&connection->opened, memory_order_relaxed);
+}
+
+bool connection_moved(
+	struct call call, enum direction direction, const struct iovec *vector, size_t total)
+{
+	struct connection *connection = call.connection;
+
+	if (total == 0 || (connection_refused(connection) && is_opened(connection)))
+		return false;
+	if (!claim(call, CLAIMED)) {
+		refuse_contended(call);
+		return false;
+	}
+	connection_opened(connection);
+	if (!vector)
+		feed(connection, direction, NULL, total);
+	for (; vector && total > 0; vector++) {
+		size_t len = vector->iov_len < total ? vector->iov_len : total;
+		if (len > 0)
+			feed(connection, direction, vector->iov_base, len);
+		total -= len;
+	}
+	return unclaim(connection, NULL);
+}
+
+/* For what succeeded on the connection and is to be written down: false if that is too late, or if
+ * it cannot be done now. */
+static bool claim_or_refuse(struct call call)
+{
+	if (claim(call, CLAIMED))
+		return true;
+	refuse_contended(call);
+	return false;
+}
+
+bool connection_set_option(struct call call, int level, int name, const void *value, socklen_t size)
+{
+	if (!claim_or_refuse(call))
+		return false;
+	if (!options_record(&call.connection->options, level, name, value, size))
+		connection_refuse(call.connection, REFUSED_SOCKET_OPTION);
+	return unclaim(call.connection, NULL);
+}
+
+bool connection_connected(struct call call, uint64_t cookie, bool established)
+{
+	if (!claim_or_refuse(call))
+		return false;
+	call.connection->cookie = cookie;
+	if (established)
+		connection_opened(call.connection);
+	return unclaim(call.connection, NULL);
+}
+
+bool connection_watch(struct call call, int epfd, int op, const struct epoll_event *event)
+{
+	if (!claim_or_refuse(call))
+		return false;
+	if (!watches_record(&call.connection->watches, epfd, op, event))
+		connection_refuse(call.connection, REFUSED_WATCHED);
+	return unclaim(call.connection, NULL);
+}
+
+bool connection_bound(struct call call, const struct endpoint *local)
+{
+	if (!claim_or_refuse(call))
+		return false;
+	call.connection->local = *local;
+	if (local->port != 0)
+		connection_refuse(call.connection, REFUSED_BOUND);
+	return unclaim(call.connection, NULL);
+}
+
+enum refusal connection_verdict(const struct connection *connection, uint32_t fork_epoch)
+{
+	enum refusal refusal =
+		(enum refusal)atomic_load_explicit(&connection->refusal, memory_order_relaxed);
+
+	if (refusal != REFUSED_NOT)
+		return refusal;
+	if (connection_state(connection) != CONNECTION_LIVE)
+		return REFUSED_NOT_CONNECTED;
+	if (connection->fork_epoch != fork_epoch)
+		return REFUSED_FORKED;
+	if (!connection->tracker)
+		return connection->prefix_len ? REFUSED_UNKNOWN_PROTOCOL : REFUSED_UNUSED;
+	return connection->tracker->verdict(connection->tracker_state);
+}
+
+const char *connection_protocol(const struct connection *connection)
+{
+	return connection->tracker ? connection->tracker->name : "unknown";
+}

@@ -1,0 +1,179 @@
+/* A connection: all that is known of one TCP socket, from socket() to the last close().
+ *
+ * Who owns it. A connection is *live* while it is on a number of the program's, and any thread, or
+ * signal handler, may have a call on it under way; it is *parked* while the pool has it, on a
+ * hidden number. Its memory is never given back to the system (pool_release() puts it on a list for
+ * the next socket), so that a call that comes back late can always look at it. The word `use`
+ * decides everything between those calls: it counts the calls under way, says who has the
+ * connection for himself, and carries a generation that changes when the connection ends. A call
+ * that comes back to another generation does nothing.
+ *
+ * Nobody ever waits for a connection: who cannot have it at once makes it unpoolable and goes on.
+ * All functions here are thread-safe and safe in signal handlers, unless they say that the caller
+ * must have claimed the connection.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "pool/endpoint.h"
+#include "pool/options.h"
+#include "pool/refusal.h"
+#include "pool/tracker.h"
+#include "pool/watches.h"
+
+struct service_point;
+
+enum connection_state {
+	CONNECTION_FREE = 0, /* pool.free */
+	CONNECTION_FRESH,    /* a socket that has not been connected */
+	CONNECTION_LIVE,     /* connect() was called, or answered from the pool */
+	CONNECTION_PARKED,   /* service_point.parked and pool.parked */
+	CONNECTION_TAKEN,    /* out of the pool: to be given to the program, or to be closed */
+};
+
+struct connection {
+	_Atomic uint64_t use;
+	_Atomic uint8_t state;   /* enum connection_state */
+	_Atomic uint8_t refusal; /* enum refusal: the first thing that made it unpoolable */
+	_Atomic bool opened;     /* counted as opened */
+	_Atomic int hidden;      /* our number while parked, else -1 */
+	bool result_pending;     /* a second connect() is still to be answered with 0 */
+	uint8_t discard;         /* enum discard: why it is to be closed, while TAKEN */
+	uint8_t prefix_len;
+	uint16_t family;     /* of the socket: AF_INET or AF_INET6 */
+	uint32_t fork_epoch; /* pool.fork_epoch at socket() */
+	uint32_t uses;       /* connect() calls that it has answered */
+	uint64_t created_ms;
+	uint64_t parked_ms;
+	uint64_t cookie;         /* SO_COOKIE; 0: not connected yet */
+	uint64_t sent, received; /* the ledger: bytes that moved through the library */
+
+	struct service_point *point;
+	struct connection *point_prev, *point_next; /* service_point.parked */
+	struct connection *prev, *next;             /* pool.parked, or a list of doomed ones */
+	struct connection *next_free;               /* pool.free or pool.orphans */
+	struct connection *next_made;               /* pool.made */
+
+	struct endpoint peer;                 /* where connect() was asked to go */
+	struct endpoint local;                /* what the program bound it to; family 0: nothing */
+	_Atomic uint64_t *opened_counters[2]; /* what grows when it is opened; may be NULL */
+	struct watches watches;
+	struct options options;
+
+	const struct tracker *tracker; /* NULL: not known yet */
+	uint8_t prefix[TRACKER_PREFIX_MAX];
+	_Alignas(8) uint8_t tracker_state[TRACKER_STATE_MAX];
+};
+
+/* A call of the program's that is under way on a connection. */
+struct call {
+	struct connection *connection; /* NULL: the descriptor is none of ours */
+	uint32_t generation;
+	bool hidden; /* the program names a number that it cannot know: EBADF */
+};
+
+/* ---- calls under way ---- */
+
+struct call connection_enter(struct connection *connection);
+void connection_leave(struct call call);
+
+/* ---- having it for oneself ---- */
+
+/* connect() is at work on its number, and may put another socket there: between these two a
+ * close() of the number is left to the connect(). _begin_connect() is false if another call is
+ * under way. */
+bool connection_begin_connect(struct call call);
+
+enum connecting {
+	CONNECTING_DONE,
+	CONNECTING_CLOSED, /* a close() came in between: the caller is to do it now */
+	CONNECTING_ENDED,  /* the connection ended in between: the caller gives its memory back */
+};
+
+enum connecting connection_end_connect(struct call call);
+bool connection_is_connecting(const struct connection *connection);
+
+/* A real connect() has succeeded, or is still under way in the kernel. The result is that of
+ * _moved(). */
+bool connection_connected(struct call call, uint64_t cookie, bool established);
+
+/* The connection came to be, as was now seen. Counted once. The caller has claimed it. */
+void connection_opened(struct connection *connection);
+
+enum closing {
+	CLOSING_CLAIMED,  /* the caller has it, and no call is under way */
+	CLOSING_DEFERRED, /* a connect() is at work on the number: it will close it */
+	CLOSING_BUSY,     /* a call is under way: connection_abandon(), then close the number */
+};
+
+/* For close(), outside of any call of the caller's own. */
+enum closing connection_begin_close(struct connection *connection);
+
+/* After _begin_close() claimed it: has nobody touched it since? Then the claim is over, and the
+ * caller may give it to the pool. */
+bool connection_settle(struct connection *connection);
+
+/* Gives up the claim of _begin_close() on a connection that somebody else has taken off its number
+ * and abandons. The result is that of _moved(). */
+bool connection_end_close(struct connection *connection);
+
+/* The connection ends; for the one who took it off its number. true if the caller is to give its
+ * memory back (pool_release); false if a call that has it for itself will. Either way every call
+ * under way has lost it. */
+bool connection_abandon(struct connection *connection);
+
+/* All-new, for a socket that nobody knows of yet. */
+void connection_reset(
+	struct connection *connection, int family, uint32_t fork_epoch, uint64_t now_ms);
+
+/* No call under way has it any more, and nobody has it for himself. The caller owns it. */
+void connection_end(struct connection *connection);
+
+/* ---- what the program does ---- */
+
+/* It can no longer be pooled. The first reason stays. */
+void connection_refuse(struct connection *connection, enum refusal refusal);
+
+enum direction { SENT, RECEIVED };
+
+/* total bytes have moved; they are the first ones of the vector, or nobody saw them if vector is
+ * NULL. Returns true if the connection ended meanwhile and the caller is to give its memory back.
+ */
+bool connection_moved(
+	struct call call, enum direction direction, const struct iovec *vector, size_t total);
+
+/* setsockopt(), epoll_ctl() and bind() have succeeded. The result is that of _moved(). */
+bool connection_set_option(
+	struct call call, int level, int name, const void *value, socklen_t size);
+bool connection_watch(struct call call, int epfd, int op, const struct epoll_event *event);
+bool connection_bound(struct call call, const struct endpoint *local);
+
+/* ---- questions ---- */
+
+/* Is number the hidden one of this connection, which the program does not know of? */
+static inline bool connection_hides(const struct connection *connection, int number)
+{
+	return atomic_load_explicit(&connection->hidden, memory_order_acquire) == number;
+}
+
+static inline enum connection_state connection_state(const struct connection *connection)
+{
+	return (enum connection_state)atomic_load_explicit(
+		&connection->state, memory_order_acquire);
+}
+
+static inline bool connection_refused(const struct connection *connection)
+{
+	return atomic_load_explicit(&connection->refusal, memory_order_relaxed) != REFUSED_NOT;
+}
+
+/* What the connection itself has against being parked: what the program did, and what the
+ * protocol tracker says. No system call. The caller has claimed it. */
+enum refusal connection_verdict(const struct connection *connection, uint32_t fork_epoch);
+
+/* The name of its protocol, "unknown" if it is not known. */
+const char *connection_protocol(const struct connection *connection);

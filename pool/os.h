@@ -1,0 +1,64 @@
+/* The system as the pool may use it: the real one in shim/, fakes in unit tests.
+ *
+ * Every call returns a value of 0 or more, or -errno. errno itself is left alone, none of the
+ * calls is a cancellation point, and all are safe in a signal handler.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+struct connection;
+
+struct pool_os {
+	/* Milliseconds of a clock that also counts while the machine sleeps (CLOCK_BOOTTIME): the
+	 * peer's timers went on, too. */
+	uint64_t (*now_ms)(void);
+
+	/* Zeroed pages, or NULL. They are never given back. */
+	void *(*map)(size_t size);
+
+	/* For the lock: a non-zero number of this thread below 2^30, and futex(2). */
+	uint32_t (*thread_id)(void);
+	void (*wait)(_Atomic uint32_t *word, uint32_t expected, unsigned timeout_ms);
+	void (*wake)(_Atomic uint32_t *word);
+
+	int (*get_option)(int fd, int level, int name, void *value, socklen_t *size);
+	int (*set_option)(int fd, int level, int name, const void *value, socklen_t size);
+	int (*get_status_flags)(int fd);
+	int (*set_status_flags)(int fd, int flags);
+	int (*get_descriptor_flags)(int fd);
+	int (*watch)(int epfd, int op, int fd, struct epoll_event *event);
+
+	/* Looks at the next byte without waiting or taking it: 1 if there is one, 0 at the end of
+	 * file, -EAGAIN if the connection is quiet. */
+	int (*peek)(int fd);
+
+	/* Gives the connection on fd a second, hidden number, of which connection->hidden and the
+	 * descriptor table know when this returns. */
+	int (*hide)(struct connection *connection, int fd);
+
+	/* Puts the hidden connection on fd in place of fresh's socket, which is closed by that,
+	 * and gives up the hidden number. -ESTALE if another thread has put a socket of its own
+	 * on fd meanwhile: then the table does not know the connection any more. Any other error
+	 * changes nothing. */
+	int (*reveal)(struct connection *connection, struct connection *fresh, int fd,
+		bool close_on_exec);
+
+	/* Makes the descriptor table forget the hidden number, and closes it. */
+	void (*discard)(struct connection *connection);
+
+	/* The same without closing it: it is not this connection any more. */
+	void (*lose)(struct connection *connection);
+
+	/* Makes the descriptor table forget that connection is on fd. false if it does not say so
+	 * any more; who changed it then calls connection_abandon(). */
+	bool (*forget)(struct connection *connection, int fd);
+	int (*close)(int fd);
+
+	/* What happened to a connection, for the log; may be NULL. No lock is held. */
+	void (*note)(const struct connection *connection, const char *event, const char *why);
+};

@@ -1,0 +1,80 @@
+/* The pool: the connections of one process that are parked, by service point, and the memory of all
+ * connections. After System.Net.ServicePointManager.
+ *
+ * Verbs: a program's close() *parks* a connection, or closes it; its connect() *takes* one; the
+ * pool *evicts* the least recently used. One lock, pool.lock; no system call is made under it.
+ * Every function is thread-safe and safe in signal handlers; where the lock is not to be had the
+ * answer is the one that makes the caller go on as without a pool.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pool/connection.h"
+#include "pool/lock.h"
+#include "pool/os.h"
+#include "pool/service_point.h"
+#include "pool/settings.h"
+#include "pool/slab.h"
+#include "pool/stats.h"
+
+struct pool {
+	const struct pool_os *os;
+	struct settings settings;
+	struct stats stats;
+	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
+	_Atomic size_t memory_wanted; /* bytes to be mapped before the lock is taken next */
+	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
+	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */
+
+	struct lock lock; /* covers all that follows, and the lists in connections */
+	struct slab slab;
+	struct service_points points;
+	struct connection *free;   /* connection.next_free */
+	struct connection *parked; /* connection.prev, .next; latest parked first */
+	unsigned parked_count;
+	bool fork_holds_lock; /* between pool_prepare_fork() and the two after it */
+};
+
+void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings);
+
+/* A connection for a new socket of this address family, FRESH, on no number yet. NULL if there is
+ * no memory. */
+struct connection *pool_adopt(struct pool *pool, int family);
+
+/* Gives back the memory of a connection that has ended and is on no number. Only the one to whom
+ * connection.h says so may call it. */
+void pool_release(struct pool *pool, struct connection *connection);
+
+/* connect(): the service point of endpoint gets one more connection in use, by fresh; and if it has
+ * a parked one that fits and passes every proof, that one is now on fd in the place of fresh, LIVE,
+ * and is returned (the caller still has fresh). NULL: connect for real. The caller is between
+ * connection_begin_connect() and _end_connect() with fresh. */
+struct connection *pool_take(
+	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint);
+
+/* close(): parks the connection on fd, or closes it. Either way fd is closed and the connection no
+ * longer the caller's when this returns. The caller has claimed it for close(). 0, or what close(2)
+ * said, as -errno. */
+int pool_close(struct pool *pool, struct connection *connection, int fd);
+
+/* Closes this connection if it is parked. */
+void pool_evict(struct pool *pool, struct connection *connection);
+
+/* Closes every parked connection. */
+void pool_drop(struct pool *pool);
+
+/* Around fork(), in this order; the child starts with an empty pool. What was open at the fork is
+ * not parked by either side. */
+void pool_prepare_fork(struct pool *pool);
+void pool_after_fork_in_parent(struct pool *pool);
+void pool_after_fork_in_child(struct pool *pool);
+
+/* Somebody else may hold a copy of every descriptor that is open now: none of the live connections
+ * is parked any more. */
+void pool_shared_descriptors(struct pool *pool);
+
+/* The pool as members of a JSON object, without its braces. Returns false without the lock: then
+ * the service points are left out. */
+bool pool_add_json(struct pool *pool, struct text *text);

@@ -1,0 +1,85 @@
+#include "pool/proof.h"
+
+#include <asm/socket.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+
+/* The kernel's numbers: include/net/tcp_states.h, not exported where linux/tcp.h is used. */
+#define STATE_ESTABLISHED 1
+#define STATE_SYN_SENT    2
+
+uint64_t proof_cookie(const struct pool_os *os, int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t size = sizeof(cookie);
+
+	if (os->get_option(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) < 0)
+		return 0;
+	return cookie;
+}
+
+static bool tcp_info(const struct pool_os *os, int fd, struct tcp_info *info)
+{
+	socklen_t size = sizeof(*info);
+
+	/* tcpi_notsent_bytes is the youngest member used here: Linux 4.6. */
+	return os->get_option(fd, IPPROTO_TCP, TCP_INFO, info, &size) == 0 &&
+	       size >= offsetof(struct tcp_info, tcpi_notsent_bytes) +
+			       sizeof(info->tcpi_notsent_bytes);
+}
+
+bool proof_connected(const struct pool_os *os, int fd)
+{
+	struct tcp_info info;
+
+	/* A connection that was made has had its SYN acknowledged, whatever became of it. */
+	return tcp_info(os, fd, &info) && info.tcpi_state != STATE_SYN_SENT &&
+	       info.tcpi_bytes_acked > 0;
+}
+
+static enum refusal check_ledger(
+	const struct pool_os *os, const struct connection *connection, int fd)
+{
+	struct tcp_info info;
+
+	if (!tcp_info(os, fd, &info))
+		return REFUSED_LEDGER;
+	if (info.tcpi_state != STATE_ESTABLISHED)
+		return REFUSED_CLOSING;
+	/* tcpi_bytes_acked counts the SYN as one: RFC 4898, tcpEStatsAppHCThruOctetsAcked, and
+	 * tcp_ack() in net/ipv4/tcp_input.c. */
+	bool balanced = info.tcpi_bytes_received == connection->received &&
+			info.tcpi_bytes_acked == connection->sent + 1;
+	bool settled = info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0;
+	return balanced && settled ? REFUSED_NOT : REFUSED_LEDGER;
+}
+
+enum refusal proof_before_parking(
+	const struct pool_os *os, const struct connection *connection, int fd)
+{
+	if (connection->cookie == 0 || proof_cookie(os, fd) != connection->cookie)
+		return REFUSED_IDENTITY;
+	int flags = os->get_status_flags(fd);
+	if (flags < 0 || flags & O_ASYNC)
+		return REFUSED_ASYNC_OWNER;
+	return check_ledger(os, connection, fd);
+}
+
+bool proof_before_reuse(
+	const struct pool_os *os, const struct connection *connection, enum discard *why)
+{
+	int hidden = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	if (proof_cookie(os, hidden) != connection->cookie) {
+		*why = DISCARDED_IDENTITY;
+		return false;
+	}
+	int next = os->peek(hidden);
+	if (next == -EAGAIN)
+		return true;
+	*why = next > 0 ? DISCARDED_UNSOLICITED : DISCARDED_DEAD;
+	return false;
+}

@@ -1,0 +1,28 @@
+/* The proofs: what the kernel says of a connection before it is parked and before it is reused.
+ * Invariants 2 and 3 of the design.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pool/connection.h"
+#include "pool/os.h"
+#include "pool/stats.h"
+
+/* SO_COOKIE (Linux 4.12, net/core/sock_diag.c): a number that no other socket of this boot has
+ * had or will have. 0 if fd is not a socket. */
+uint64_t proof_cookie(const struct pool_os *os, int fd);
+
+/* Was a connection ever made on fd? */
+bool proof_connected(const struct pool_os *os, int fd);
+
+/* Before parking: fd is this connection, every byte that the kernel counts was seen, none is left
+ * in either direction, the peer has not closed it, and no signal is sent for it. */
+enum refusal proof_before_parking(
+	const struct pool_os *os, const struct connection *connection, int fd);
+
+/* Before reuse: the hidden number is still this connection, and it is quiet and alive. If not,
+ * *why says what it is. */
+bool proof_before_reuse(
+	const struct pool_os *os, const struct connection *connection, enum discard *why);

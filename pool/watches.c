@@ -1,0 +1,70 @@
+#include "pool/watches.h"
+
+#include <stddef.h>
+
+static struct watch *find(struct watches *watches, int epfd)
+{
+	for (unsigned i = 0; i < watches->count; i++)
+		if (watches->entries[i].epfd == epfd)
+			return &watches->entries[i];
+	return NULL;
+}
+
+bool watches_record(struct watches *watches, int epfd, int op, const struct epoll_event *event)
+{
+	struct watch *watch = find(watches, epfd);
+
+	if (op == EPOLL_CTL_DEL) {
+		if (watch)
+			*watch = watches->entries[--watches->count];
+		return true;
+	}
+	if (!watch) {
+		if (watches->count == WATCHES_MAX)
+			return false;
+		watch = &watches->entries[watches->count++];
+	}
+	*watch = (struct watch){.epfd = epfd, .events = event->events, .data = event->data.u64};
+	return true;
+}
+
+bool watches_remove(const struct pool_os *os, struct watches *watches, int fd)
+{
+	struct epoll_event unused = {0}; /* Linux before 2.6.9 wanted one: epoll_ctl(2), BUGS */
+
+	/* Only a success shows that the number still means the set that was meant: where a set was
+	 * closed and the number used again, the answer is an error. */
+	while (watches->count > 0) {
+		if (os->watch(watches->entries[watches->count - 1].epfd, EPOLL_CTL_DEL, fd,
+			    &unused) < 0)
+			return false;
+		watches->count--;
+	}
+	return true;
+}
+
+static bool apply_to_all(const struct pool_os *os, const struct watches *watches, int op, int fd)
+{
+	for (unsigned i = 0; i < watches->count; i++) {
+		const struct watch *watch = &watches->entries[i];
+		struct epoll_event event = {.events = watch->events, .data.u64 = watch->data};
+		if (os->watch(watch->epfd, op, fd, &event) < 0)
+			return false;
+	}
+	return true;
+}
+
+bool watches_hold(const struct pool_os *os, const struct watches *watches, int fd)
+{
+	/* A one-shot registration may have fired already, and an exclusive one cannot be asked
+	 * for without changing it: epoll_ctl(2). */
+	for (unsigned i = 0; i < watches->count; i++)
+		if (watches->entries[i].events & (EPOLLONESHOT | EPOLLEXCLUSIVE))
+			return false;
+	return apply_to_all(os, watches, EPOLL_CTL_MOD, fd);
+}
+
+bool watches_restore(const struct pool_os *os, const struct watches *watches, int fd)
+{
+	return apply_to_all(os, watches, EPOLL_CTL_ADD, fd);
+}

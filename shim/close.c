@@ -1,0 +1,161 @@
+/* close() and its family: parks a connection, or lets it go. */
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "shim/libc.h"
+#include "shim/process.h"
+
+static int to_libc_result(int result)
+{
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+static int close_tracked(int fd, struct connection *connection)
+{
+	if (connection_hides(connection, fd))
+		return process_bad_descriptor();
+	if (!process_may_pool())
+		return libc()->close(fd);
+	/* A cancellation point as ever, but before anything is begun. */
+	pthread_testcancel();
+	switch (connection_begin_close(connection)) {
+	case CLOSING_CLAIMED:
+		return to_libc_result(pool_close(&process_pool, connection, fd));
+	case CLOSING_DEFERRED:
+		return 0;
+	case CLOSING_BUSY:
+		break;
+	}
+	stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
+	process_end(fd, connection);
+	return libc()->close(fd);
+}
+
+int close(int fd)
+{
+	struct connection *connection = fdtable_get(fd);
+
+	return connection ? close_tracked(fd, connection) : libc()->close(fd);
+}
+
+int shutdown(int fd, int how)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	if (!call.connection)
+		return libc()->shutdown(fd, how);
+	connection_refuse(call.connection, REFUSED_SHUTDOWN);
+	int result = libc()->shutdown(fd, how);
+	process_leave(call, false);
+	return result;
+}
+
+/* ---- stdio ---- */
+
+FILE *fdopen(int fd, const char *mode)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden) {
+		errno = EBADF;
+		return NULL;
+	}
+	if (!call.connection)
+		return libc()->fdopen(fd, mode);
+	/* libc reads, writes and closes it from now on by calls that cannot be seen. */
+	connection_refuse(call.connection, REFUSED_STDIO);
+	FILE *stream = libc()->fdopen(fd, mode);
+	process_leave(call, false);
+	return stream;
+}
+
+int fclose(FILE *stream)
+{
+	int saved_errno = errno;
+	int fd = stream ? fileno_unlocked(stream) : -1;
+
+	errno = saved_errno;
+	struct connection *connection = fdtable_get(fd);
+	if (connection && !connection_hides(connection, fd) && process_may_pool()) {
+		stats_count(&process_pool.stats.refused[REFUSED_STDIO]);
+		process_end(fd, connection);
+	}
+	return libc()->fclose(stream);
+}
+
+/* ---- many at once ---- */
+
+/* Closes first to last, all but the hidden ones, through close_some, as long as that gives 0. */
+static int close_around_hidden(
+	unsigned first, unsigned last, int (*close_some)(unsigned, unsigned, int), int flags)
+{
+	unsigned highest = (unsigned)(fdtable_highest() + 1), start = first;
+	int result = 0;
+
+	for (unsigned fd = first; fd < highest && fd <= last && result == 0; fd++) {
+		struct connection *connection = fdtable_get((int)fd);
+		if (!connection)
+			continue;
+		if (!connection_hides(connection, (int)fd)) {
+			process_end((int)fd, connection);
+			continue;
+		}
+		if (fd > start)
+			result = close_some(start, fd - 1, flags);
+		start = fd + 1;
+	}
+	if (result == 0 && start <= last && start >= first)
+		result = close_some(start, last, flags);
+	return result;
+}
+
+int close_range(unsigned first, unsigned last, int flags)
+{
+	if (!libc()->close_range) {
+		errno = ENOSYS;
+		return -1;
+	}
+	/* Hidden numbers have CLOEXEC already; and a range that is none is the kernel's to refuse.
+	 */
+	if (first > last || flags & (int)CLOSE_RANGE_CLOEXEC || !process_may_pool())
+		return libc()->close_range(first, last, flags);
+	if (flags & (int)CLOSE_RANGE_UNSHARE) {
+		/* This thread is about to have descriptors of its own: no table can hold both. */
+		process_turn_off("close_range() with CLOSE_RANGE_UNSHARE");
+		return libc()->close_range(first, last, flags);
+	}
+	return close_around_hidden(first, last, libc()->close_range, flags);
+}
+
+static int close_some_from(unsigned first, unsigned last, int flags)
+{
+	(void)flags;
+	/* closefrom() has no upper end; below a hidden number its range is short. */
+	if (last == ~0U)
+		libc()->closefrom((int)first);
+	else
+		for (unsigned fd = first; fd <= last; fd++)
+			libc()->close((int)fd);
+	return 0;
+}
+
+void closefrom(int low)
+{
+	int saved_errno = errno;
+	unsigned first = low > 0 ? (unsigned)low : 0;
+
+	if (!process_may_pool()) {
+		libc()->closefrom(low);
+		return;
+	}
+	close_around_hidden(first, ~0U, close_some_from, 0);
+	errno = saved_errno;
+}

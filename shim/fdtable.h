@@ -1,0 +1,47 @@
+/* Descriptor to connection: one array, one load, no lock.
+ *
+ * A number's entry is the connection that is on it: live, if it is the program's number, or parked,
+ * if it is a hidden one of ours. An entry may be stale, as descriptors can be closed without our
+ * seeing it; whoever is about to rely on one asks for the socket's identity first (pool/proof.h).
+ *
+ * Who takes a connection off its number (all but fdtable_enter can) decides with it what becomes of
+ * the connection; so every change is a compare-and-swap, and exactly one of two competitors wins.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "pool/connection.h"
+
+/* Higher numbers are never pooled. The array is 512 KiB of which only the pages in use exist. */
+#define FDTABLE_SIZE 65536
+
+extern _Atomic(struct connection *) fdtable[FDTABLE_SIZE];
+
+static inline struct connection *fdtable_get(int fd)
+{
+	if (__builtin_expect((unsigned)fd >= FDTABLE_SIZE, 0))
+		return NULL;
+	return atomic_load_explicit(&fdtable[fd], memory_order_acquire);
+}
+
+struct call fdtable_enter_tracked(int fd);
+
+/* Every call on a descriptor begins with this and ends with connection_leave(), if it has a
+ * connection. */
+static inline struct call fdtable_enter(int fd)
+{
+	if (__builtin_expect(!fdtable_get(fd), 1))
+		return (struct call){0};
+	return fdtable_enter_tracked(fd);
+}
+
+/* Puts a connection on a number, which may be NULL or a stale entry before; returns that. */
+struct connection *fdtable_replace(int fd, struct connection *connection);
+
+/* Changes an entry if it still is what the caller thinks. */
+bool fdtable_change(int fd, struct connection *from, struct connection *to);
+
+/* No number above this one was ever in the table. */
+int fdtable_highest(void);

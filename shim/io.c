@@ -1,0 +1,330 @@
+/* The calls that move bytes: the trackers see what they see, the ledger counts what they count.
+ *
+ * Each wrapper: enter the descriptor, call the real function, say what moved.
+ */
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/sendfile.h>
+
+#include "shim/libc.h"
+#include "shim/process.h"
+
+/* Flags that make a receiving call move no bytes of the stream, or bytes that are not of it. */
+#define RECEIVES_NOTHING (MSG_PEEK)
+#define RECEIVES_UNSEEN  (MSG_TRUNC) /* tcp(7): the bytes are thrown away */
+#define RECEIVES_ODDLY   (MSG_OOB | MSG_ERRQUEUE)
+#define SENDS_ODDLY      (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)
+
+static void moved(
+	struct call call, enum direction direction, const struct iovec *vector, ssize_t total)
+{
+	bool give_back = total > 0 && connection_moved(call, direction, vector, (size_t)total);
+
+	process_leave(call, give_back);
+}
+
+static void received(struct call call, const void *buf, ssize_t len, int flags)
+{
+	const struct iovec vector = {.iov_base = (void *)buf, .iov_len = (size_t)len};
+
+	if (flags & RECEIVES_ODDLY)
+		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
+	if (flags & (RECEIVES_NOTHING | RECEIVES_ODDLY))
+		process_leave(call, false);
+	else
+		moved(call, RECEIVED, flags & RECEIVES_UNSEEN ? NULL : &vector, len);
+}
+
+static void sent(struct call call, const void *buf, ssize_t len, int flags)
+{
+	const struct iovec vector = {.iov_base = (void *)buf, .iov_len = (size_t)len};
+
+	if (flags & SENDS_ODDLY)
+		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
+	moved(call, SENT, &vector, len);
+}
+
+/* ---- receiving ---- */
+
+ssize_t read(int fd, void *buf, size_t len)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->read(fd, buf, len);
+	if (call.connection)
+		received(call, buf, result, 0);
+	return result;
+}
+
+ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->__read_chk(fd, buf, len, room);
+	if (call.connection)
+		received(call, buf, result, 0);
+	return result;
+}
+
+ssize_t readv(int fd, const struct iovec *vector, int count)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->readv(fd, vector, count);
+	if (call.connection)
+		moved(call, RECEIVED, vector, result);
+	return result;
+}
+
+ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->recv(fd, buf, len, flags);
+	if (call.connection)
+		received(call, buf, result, flags);
+	return result;
+}
+
+ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->__recv_chk(fd, buf, len, room, flags);
+	if (call.connection)
+		received(call, buf, result, flags);
+	return result;
+}
+
+ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struct sockaddr *restrict from,
+	socklen_t *restrict from_len)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->recvfrom(fd, buf, len, flags, from, from_len);
+	if (call.connection)
+		received(call, buf, result, flags);
+	return result;
+}
+
+ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int flags,
+	struct sockaddr *restrict from, socklen_t *restrict from_len)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->__recvfrom_chk(fd, buf, len, room, flags, from, from_len);
+	if (call.connection)
+		received(call, buf, result, flags);
+	return result;
+}
+
+static void received_message(struct call call, const struct msghdr *message, ssize_t len, int flags)
+{
+	if (flags & RECEIVES_ODDLY)
+		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
+	if (flags & (RECEIVES_NOTHING | RECEIVES_ODDLY))
+		return;
+	const struct iovec *vector = flags & RECEIVES_UNSEEN ? NULL : message->msg_iov;
+	if (len > 0 && connection_moved(call, RECEIVED, vector, (size_t)len))
+		pool_release(&process_pool, call.connection);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->recvmsg(fd, message, flags);
+	if (!call.connection)
+		return result;
+	received_message(call, message, result, flags);
+	connection_leave(call);
+	return result;
+}
+
+int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	int result = libc()->recvmmsg(fd, messages, count, flags, timeout);
+	if (!call.connection)
+		return result;
+	for (int i = 0; i < result; i++)
+		received_message(call, &messages[i].msg_hdr, messages[i].msg_len, flags);
+	connection_leave(call);
+	return result;
+}
+
+/* ---- sending ---- */
+
+ssize_t write(int fd, const void *buf, size_t len)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->write(fd, buf, len);
+	if (call.connection)
+		sent(call, buf, result, 0);
+	return result;
+}
+
+ssize_t writev(int fd, const struct iovec *vector, int count)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->writev(fd, vector, count);
+	if (call.connection)
+		moved(call, SENT, vector, result);
+	return result;
+}
+
+ssize_t send(int fd, const void *buf, size_t len, int flags)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->send(fd, buf, len, flags);
+	if (call.connection)
+		sent(call, buf, result, flags);
+	return result;
+}
+
+ssize_t sendto(
+	int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->sendto(fd, buf, len, flags, to, to_len);
+	if (call.connection)
+		sent(call, buf, result, flags);
+	return result;
+}
+
+/* Descriptors that are passed to another process have a second holder: unix(7), SCM_RIGHTS. */
+static void note_passed_descriptors(const struct msghdr *message)
+{
+	/* CMSG_NXTHDR() wants it so, but changes nothing. */
+	struct msghdr *control = (struct msghdr *)message;
+
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(control); header;
+		header = CMSG_NXTHDR(control, header)) {
+		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+			continue;
+		const int *numbers = (const int *)(void *)CMSG_DATA(header);
+		size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			struct call passed = fdtable_enter(numbers[i]);
+			if (!passed.connection)
+				continue;
+			connection_refuse(passed.connection, REFUSED_DUPLICATED);
+			connection_leave(passed);
+		}
+	}
+}
+
+/* A message has been sent, so the kernel has read all of it. */
+static void sent_message(struct call call, const struct msghdr *message, ssize_t len, int flags)
+{
+	if (message->msg_controllen > 0)
+		note_passed_descriptors(message);
+	if (!call.connection)
+		return;
+	/* Ancillary data to a TCP socket asks for time stamps and the like. */
+	if (flags & SENDS_ODDLY || message->msg_controllen > 0)
+		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
+	if (len > 0 && connection_moved(call, SENT, message->msg_iov, (size_t)len))
+		pool_release(&process_pool, call.connection);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->sendmsg(fd, message, flags);
+	if (result >= 0)
+		sent_message(call, message, result, flags);
+	if (call.connection)
+		connection_leave(call);
+	return result;
+}
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	int result = libc()->sendmmsg(fd, messages, count, flags);
+	for (int i = 0; i < result; i++)
+		sent_message(call, &messages[i].msg_hdr, messages[i].msg_len, flags);
+	if (call.connection)
+		connection_leave(call);
+	return result;
+}
+
+/* ---- unseen ---- */
+
+ssize_t sendfile(int out, int in, off_t *offset, size_t count)
+{
+	struct call call = fdtable_enter(out);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->sendfile(out, in, offset, count);
+	if (call.connection)
+		moved(call, SENT, NULL, result);
+	return result;
+}
+
+ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
+{
+	struct call call = fdtable_enter(out);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	ssize_t result = libc()->sendfile64(out, in, offset, count);
+	if (call.connection)
+		moved(call, SENT, NULL, result);
+	return result;
+}
+
+ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
+{
+	struct call from = fdtable_enter(in), to = fdtable_enter(out);
+	ssize_t result = from.hidden || to.hidden
+				 ? process_bad_descriptor()
+				 : libc()->splice(in, in_offset, out, out_offset, len, flags);
+
+	if (from.connection)
+		moved(from, RECEIVED, NULL, result);
+	if (to.connection)
+		moved(to, SENT, NULL, result);
+	return result;
+}

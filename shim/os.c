@@ -1,0 +1,227 @@
+#include "shim/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "pool/connection.h"
+#include "shim/fdtable.h"
+#include "shim/libc.h"
+#include "shim/log.h"
+#include "shim/process.h"
+#include "shim/raw.h"
+
+/* High, so that the program's own numbers stay as low as they would be; but no higher than a common
+ * limit allows, as the kernel's table of descriptors reaches to the highest, and fork copies it. */
+#define HIDDEN_BASE_MOST 960
+
+static int hidden_base = HIDDEN_BASE_MOST;
+
+struct descriptor_room os_measure_room(void)
+{
+	struct rlimit limit = {.rlim_cur = 1024};
+
+	RAW4(prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+	rlim_t fifth = limit.rlim_cur / 5;
+	rlim_t base = limit.rlim_cur - fifth;
+	hidden_base = base < HIDDEN_BASE_MOST ? (int)base : HIDDEN_BASE_MOST;
+	return (struct descriptor_room){
+		.hidden_base = hidden_base,
+		.parked_most = fifth < FDTABLE_SIZE ? (long)fifth : FDTABLE_SIZE,
+	};
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now = {0};
+
+	/* vDSO: no system call, and it cannot fail. */
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void *map(size_t size)
+{
+	long result =
+		RAW6(mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return result < 0 ? NULL : (void *)result;
+}
+
+static _Thread_local uint32_t cached_thread_id;
+
+static uint32_t thread_id(void)
+{
+	if (!cached_thread_id)
+		cached_thread_id = (uint32_t)RAW0(gettid);
+	return cached_thread_id;
+}
+
+void os_after_fork_in_child(void)
+{
+	cached_thread_id = 0;
+}
+
+static void wait_on(_Atomic uint32_t *word, uint32_t expected, unsigned timeout_ms)
+{
+	struct timespec timeout = {
+		.tv_sec = timeout_ms / 1000,
+		.tv_nsec = (long)(timeout_ms % 1000) * 1000000,
+	};
+
+	RAW4(futex, word, FUTEX_WAIT_PRIVATE, expected, &timeout);
+}
+
+static void wake_one(_Atomic uint32_t *word)
+{
+	RAW3(futex, word, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static int get_option(int fd, int level, int name, void *value, socklen_t *size)
+{
+	return (int)RAW5(getsockopt, fd, level, name, value, size);
+}
+
+static int set_option(int fd, int level, int name, const void *value, socklen_t size)
+{
+	return (int)RAW5(setsockopt, fd, level, name, value, size);
+}
+
+static int get_status_flags(int fd)
+{
+	return (int)RAW2(fcntl, fd, F_GETFL);
+}
+
+static int set_status_flags(int fd, int flags)
+{
+	return (int)RAW3(fcntl, fd, F_SETFL, flags);
+}
+
+static int get_descriptor_flags(int fd)
+{
+	return (int)RAW2(fcntl, fd, F_GETFD);
+}
+
+static int watch(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return (int)RAW4(epoll_ctl, epfd, op, fd, event);
+}
+
+static int peek(int fd)
+{
+	char byte;
+
+	return (int)RAW6(recvfrom, fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+}
+
+static int hide(struct connection *connection, int fd)
+{
+	int number = (int)RAW3(fcntl, fd, F_DUPFD_CLOEXEC, hidden_base);
+
+	if (number < 0)
+		return number;
+	if (number >= FDTABLE_SIZE) {
+		RAW1(close, number);
+		return -EMFILE;
+	}
+	atomic_store_explicit(&connection->hidden, number, memory_order_release);
+	process_displace(number, connection);
+	return number;
+}
+
+/* Makes the table forget the hidden number, which is still open. */
+static int unhide(struct connection *connection)
+{
+	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	fdtable_change(number, connection, NULL);
+	atomic_store_explicit(&connection->hidden, -1, memory_order_release);
+	return number;
+}
+
+static void discard(struct connection *connection)
+{
+	RAW1(close, unhide(connection));
+}
+
+static void lose(struct connection *connection)
+{
+	unhide(connection);
+}
+
+static int reveal(
+	struct connection *connection, struct connection *fresh, int fd, bool close_on_exec)
+{
+	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+	long result;
+
+	/* dup2(2): EBUSY while another thread is in the middle of open() with that number. */
+	do
+		result = RAW3(dup3, number, fd, close_on_exec ? O_CLOEXEC : 0);
+	while (result == -EBUSY);
+	if (result < 0)
+		return (int)result;
+	bool in_place = fdtable_change(fd, fresh, connection);
+	discard(connection);
+	return in_place ? 0 : -ESTALE;
+}
+
+static bool forget(struct connection *connection, int fd)
+{
+	return fdtable_change(fd, connection, NULL);
+}
+
+static int close_number(int fd)
+{
+	int saved_errno = errno, cancel_state;
+
+	/* The next one in line, as a library below us may keep books of its own; but cancelled in
+	 * the middle of parking the connection would be lost. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	int result = libc()->close(fd) < 0 ? -errno : 0;
+	errno = saved_errno;
+	pthread_setcancelstate(cancel_state, NULL);
+	return result;
+}
+
+static void note(const struct connection *connection, const char *event, const char *why)
+{
+	char data[96];
+	struct text peer = {.data = data, .size = sizeof(data) - 1};
+
+	if (connection->peer.family) {
+		endpoint_add_address(&peer, &connection->peer);
+		text_add(&peer, " port ");
+		text_add_number(&peer, endpoint_port(&connection->peer));
+	}
+	data[peer.len] = '\0';
+	log_line(2, event, " ", data, *why ? ": " : "", why, NULL);
+}
+
+const struct pool_os real_os = {
+	.now_ms = now_ms,
+	.map = map,
+	.thread_id = thread_id,
+	.wait = wait_on,
+	.wake = wake_one,
+	.get_option = get_option,
+	.set_option = set_option,
+	.get_status_flags = get_status_flags,
+	.set_status_flags = set_status_flags,
+	.get_descriptor_flags = get_descriptor_flags,
+	.watch = watch,
+	.peek = peek,
+	.hide = hide,
+	.reveal = reveal,
+	.discard = discard,
+	.lose = lose,
+	.forget = forget,
+	.close = close_number,
+	.note = note,
+};

@@ -1,0 +1,38 @@
+/* The process that we are a guest in: its one pool, and what becomes of it at start, fork and exit.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "pool/pool.h"
+#include "shim/fdtable.h"
+
+extern struct pool process_pool;
+
+/* May this call use the pool? Not where it is off, and not in a child made by vfork() or a raw
+ * clone(), which has our memory but not our descriptors: that one must touch nothing. One system
+ * call, so only for what is about to change something. */
+bool process_may_pool(void);
+
+/* fd is a new TCP stream socket of this address family: it is tracked from now on. */
+void process_track(int fd, int family);
+
+/* Puts connection, or nothing, on fd, and ends what the table had there. */
+void process_displace(int fd, struct connection *connection);
+
+/* The number of this connection is about to be closed by other means: it ends here. */
+void process_end(int fd, struct connection *connection);
+
+/* The pool is emptied, and stays off. */
+void process_turn_off(const char *why);
+
+/* For calls that name one of our hidden numbers: errno EBADF, and -1. */
+int process_bad_descriptor(void);
+
+/* A call is over; connection.h said whether its connection is to be given back. */
+static inline void process_leave(struct call call, bool give_back)
+{
+	if (give_back)
+		pool_release(&process_pool, call.connection);
+	connection_leave(call);
+}

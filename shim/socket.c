@@ -1,0 +1,91 @@
+/* socket(), and what a program does to a socket before it uses it. */
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+
+#include "shim/libc.h"
+#include "shim/process.h"
+
+static bool is_tcp(int domain, int type, int protocol)
+{
+	return (domain == AF_INET || domain == AF_INET6) &&
+	       (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM &&
+	       (protocol == 0 || protocol == IPPROTO_TCP);
+}
+
+int socket(int domain, int type, int protocol)
+{
+	int fd = libc()->socket(domain, type, protocol);
+
+	if (fd >= 0 && is_tcp(domain, type, protocol))
+		process_track(fd, domain);
+	return fd;
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+	struct call call = fdtable_enter(fd);
+	struct endpoint local;
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	int result = libc()->bind(fd, address, len);
+	if (!call.connection)
+		return result;
+	bool give_back = false;
+	/* The kernel has read the address, so it may be read. */
+	if (result == 0 && endpoint_from(&local, address, len))
+		give_back = connection_bound(call, &local);
+	else if (result == 0)
+		connection_refuse(call.connection, REFUSED_BOUND);
+	process_leave(call, give_back);
+	return result;
+}
+
+int listen(int fd, int backlog)
+{
+	struct connection *connection = fdtable_get(fd);
+
+	if (connection && connection_hides(connection, fd))
+		return process_bad_descriptor();
+	/* A server's socket is none of ours. */
+	if (connection && process_may_pool())
+		process_end(fd, connection);
+	return libc()->listen(fd, backlog);
+}
+
+int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	int result = libc()->setsockopt(fd, level, name, value, size);
+	if (!call.connection)
+		return result;
+	process_leave(call, result == 0 && connection_set_option(call, level, name, value, size));
+	return result;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list arguments;
+
+	/* As glibc does: whatever the third argument is, or is not, it is passed on. */
+	va_start(arguments, request);
+	void *argument = va_arg(arguments, void *);
+	va_end(arguments);
+	struct call call = fdtable_enter(fd);
+	if (call.hidden)
+		return process_bad_descriptor();
+	if (!call.connection)
+		return libc()->ioctl(fd, request, argument);
+	/* FIONBIO and FIOCLEX need no notes: reuse looks at the flags themselves. */
+	if (request == FIOASYNC || request == FIOSETOWN || request == SIOCSPGRP)
+		connection_refuse(call.connection, REFUSED_ASYNC_OWNER);
+	int result = libc()->ioctl(fd, request, argument);
+	process_leave(call, false);
+	return result;
+}

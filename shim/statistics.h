@@ -1,0 +1,12 @@
+/* SP_STATS: what the pool did, as one line of JSON, when the program ends. */
+#pragma once
+
+#include <stdbool.h>
+
+/* Remembers where to: a file's name, in which %p stands for the process id, or "-" for standard
+ * output. Called once, at start; false if the name is too long. */
+bool statistics_open(const char *where);
+
+/* Writes them. A process that called no connect() writes only where nothing was written before: a
+ * shell that runs the program that matters ends after it. */
+void statistics_write(void);
