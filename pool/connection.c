@@ -1,5 +1,6 @@
 #include "pool/connection.h"
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #define CONNECTING  (1ULL << 17) /* with CLAIMED: connect() is at work on its number */
 #define CLOSE_LATER (1ULL << 18) /* with CONNECTING: a close() was left to that connect() */
 #define ORPHANED    (1ULL << 19) /* with CLAIMED: it has ended; who has it gives it back */
+#define CLOSING     (1ULL << 20) /* with CLAIMED: by close() */
 #define GENERATION  32
 
 /* How often to try again to have a connection that another thread is just telling its tracker
@@ -133,12 +135,14 @@ enum closing connection_begin_close(struct connection *connection)
 	uint64_t use = load_use(connection);
 
 	for (;;) {
+		if (use & CLOSING)
+			return CLOSING_ELSEWHERE;
 		if (use & CONNECTING) {
 			if (change_use(connection, &use, use | CLOSE_LATER))
 				return CLOSING_DEFERRED;
 		} else if (use & (CALLS | CLAIMED)) {
 			return CLOSING_BUSY;
-		} else if (change_use(connection, &use, use | CLAIMED)) {
+		} else if (change_use(connection, &use, use | CLAIMED | CLOSING)) {
 			return CLOSING_CLAIMED;
 		}
 	}
@@ -148,16 +152,29 @@ bool connection_settle(struct connection *connection)
 {
 	uint64_t use = load_use(connection);
 
+	atomic_store_explicit(&connection->fd, -1, memory_order_relaxed);
 	do {
-		if (use & (CALLS | ORPHANED) || connection_refused(connection))
+		if (use & CALLS || connection_refused(connection))
 			return false;
-	} while (!change_use(connection, &use, use & ~CLAIMED));
+	} while (!change_use(connection, &use, next_generation(use)));
 	return true;
 }
 
-bool connection_end_close(struct connection *connection)
+bool connection_displaced(struct connection *connection, int fd)
 {
-	return unclaim(connection, NULL);
+	uint64_t use = load_use(connection);
+
+	for (;;) {
+		if (use & CLOSING ||
+			atomic_load_explicit(&connection->fd, memory_order_relaxed) != fd)
+			return false;
+		if (use & CLAIMED) {
+			if (change_use(connection, &use, use | ORPHANED))
+				return false;
+		} else if (change_use(connection, &use, next_generation(use))) {
+			return true;
+		}
+	}
 }
 
 void connection_end(struct connection *connection)
@@ -174,6 +191,7 @@ void connection_reset(
 	/* Not `use`: a call that comes back late may be looking at it just now. */
 	atomic_store_explicit(&connection->refusal, REFUSED_NOT, memory_order_relaxed);
 	atomic_store_explicit(&connection->opened, false, memory_order_relaxed);
+	atomic_store_explicit(&connection->fd, -1, memory_order_relaxed);
 	atomic_store_explicit(&connection->hidden, -1, memory_order_relaxed);
 	connection->result_pending = false;
 	connection->prefix_len = 0;
@@ -191,20 +209,6 @@ void connection_reset(
 	connection->tracker = NULL;
 	memset(connection->tracker_state, 0, sizeof(connection->tracker_state));
 	atomic_store_explicit(&connection->state, CONNECTION_FRESH, memory_order_release);
-}
-
-bool connection_abandon(struct connection *connection)
-{
-	uint64_t use = load_use(connection);
-
-	for (;;) {
-		if (use & CLAIMED) {
-			if (change_use(connection, &use, use | ORPHANED))
-				return false;
-		} else if (change_use(connection, &use, next_generation(use))) {
-			return true;
-		}
-	}
 }
 
 void connection_refuse(struct connection *connection, enum refusal refusal)
@@ -348,7 +352,10 @@ bool connection_bound(struct call call, const struct endpoint *local)
 	if (!claim_or_refuse(call))
 		return false;
 	call.connection->local = *local;
-	if (local->port != 0)
+	/* bind() chooses a port at once, and the program may ask which; unless it said that it
+	 * wants none before connect(): ip(7). */
+	if (local->port != 0 ||
+		!options_have(&call.connection->options, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1))
 		connection_refuse(call.connection, REFUSED_BOUND);
 	return unclaim(call.connection, NULL);
 }

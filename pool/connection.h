@@ -40,6 +40,7 @@ struct connection {
 	_Atomic uint8_t state;   /* enum connection_state */
 	_Atomic uint8_t refusal; /* enum refusal: the first thing that made it unpoolable */
 	_Atomic bool opened;     /* counted as opened */
+	_Atomic int fd;          /* the program's number while live, else -1 */
 	_Atomic int hidden;      /* our number while parked, else -1 */
 	bool result_pending;     /* a second connect() is still to be answered with 0 */
 	uint8_t discard;         /* enum discard: why it is to be closed, while TAKEN */
@@ -107,24 +108,22 @@ void connection_opened(struct connection *connection);
 enum closing {
 	CLOSING_CLAIMED,  /* the caller has it, and no call is under way */
 	CLOSING_DEFERRED, /* a connect() is at work on the number: it will close it */
-	CLOSING_BUSY,     /* a call is under way: connection_abandon(), then close the number */
+	CLOSING_BUSY,     /* a call is under way: end it, then close the number */
+	CLOSING_ELSEWHERE /* another close() has it; the number may be another file's by now */
 };
 
 /* For close(), outside of any call of the caller's own. */
 enum closing connection_begin_close(struct connection *connection);
 
-/* After _begin_close() claimed it: has nobody touched it since? Then the claim is over, and the
- * caller may give it to the pool. */
+/* After _begin_close() claimed it and its number was closed: has nobody touched it since? Then the
+ * claim is over, and the caller may give it to the pool. */
 bool connection_settle(struct connection *connection);
 
-/* Gives up the claim of _begin_close() on a connection that somebody else has taken off its number
- * and abandons. The result is that of _moved(). */
-bool connection_end_close(struct connection *connection);
-
-/* The connection ends; for the one who took it off its number. true if the caller is to give its
- * memory back (pool_release); false if a call that has it for itself will. Either way every call
+/* The connection is no longer on the program's number fd, where something else is now; for the one
+ * who took it out of the descriptor table. If nobody is closing it, it ends. true if the caller is
+ * to give its memory back (pool_release); false if somebody who has it for himself will. Every call
  * under way has lost it. */
-bool connection_abandon(struct connection *connection);
+bool connection_displaced(struct connection *connection, int fd);
 
 /* All-new, for a socket that nobody knows of yet. */
 void connection_reset(

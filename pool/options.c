@@ -72,6 +72,14 @@ bool options_record(struct options *options, int level, int name, const void *va
 	return true;
 }
 
+bool options_have(const struct options *options, int level, int name, int value)
+{
+	const struct option *option = find(options, level, name);
+
+	return option && option->size == sizeof(value) &&
+	       memcmp(option->value, &value, sizeof(value)) == 0;
+}
+
 /* Every option of one that cannot be changed stands in other with the same value. */
 static bool fixed_ones_are_in(const struct options *one, const struct options *other)
 {

@@ -28,6 +28,9 @@ struct options {
 bool options_record(
 	struct options *options, int level, int name, const void *value, socklen_t size);
 
+/* Was this option, an int, set to this value? */
+bool options_have(const struct options *options, int level, int name, int value);
+
 /* Can a connection with options parked be made like a socket with options fresh? Pure. */
 bool options_match(const struct options *parked, const struct options *fresh);
 

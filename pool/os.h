@@ -54,9 +54,8 @@ struct pool_os {
 	/* The same without closing it: it is not this connection any more. */
 	void (*lose)(struct connection *connection);
 
-	/* Makes the descriptor table forget that connection is on fd. false if it does not say so
-	 * any more; who changed it then calls connection_abandon(). */
-	bool (*forget)(struct connection *connection, int fd);
+	/* Makes the descriptor table forget that connection is on fd. */
+	void (*forget)(struct connection *connection, int fd);
 	int (*close)(int fd);
 
 	/* What happened to a connection, for the log; may be NULL. No lock is held. */

@@ -325,6 +325,7 @@ static int give(struct pool *pool, struct connection *connection, struct connect
 	}
 	int close_on_exec = pool->os->get_descriptor_flags(fd);
 	/* All before it is on fd, where other threads can find it. */
+	atomic_store_explicit(&connection->fd, fd, memory_order_relaxed);
 	connection->watches = fresh->watches;
 	connection->fork_epoch = fresh->fork_epoch;
 	connection->result_pending = nonblocking;
@@ -442,10 +443,13 @@ static int close_for_real(
 	if (!atomic_load_explicit(&connection->opened, memory_order_relaxed) &&
 		connection->cookie && proof_connected(pool->os, fd))
 		connection_opened(connection);
-	stats_count(&pool->stats.refused[refusal]);
-	note(pool, connection, "closed", refusal_word(refusal));
-	if (pool->os->forget(connection, fd) || connection_end_close(connection))
-		pool_release(pool, connection);
+	/* A socket that was never to be a connection is none that was refused. */
+	if (connection_state(connection) != CONNECTION_FRESH) {
+		stats_count(&pool->stats.refused[refusal]);
+		note(pool, connection, "closed", refusal_word(refusal));
+	}
+	pool->os->forget(connection, fd);
+	pool_release(pool, connection);
 	return pool->os->close(fd);
 }
 
@@ -492,16 +496,11 @@ int pool_close(struct pool *pool, struct connection *connection, int fd)
 	/* The table forgets the number after it was closed, so that a call that comes in between is
 	 * one on this connection, and found out. */
 	int result = pool->os->close(fd);
-	if (!pool->os->forget(connection, fd)) {
-		stats_count(&pool->stats.discarded[DISCARDED_DISTURBED]);
-		pool->os->discard(connection);
-		if (connection_end_close(connection))
-			pool_release(pool, connection);
-	} else if (!connection_settle(connection)) {
-		discard(pool, connection, DISCARDED_DISTURBED);
-	} else {
+	pool->os->forget(connection, fd);
+	if (connection_settle(connection))
 		park(pool, connection);
-	}
+	else
+		discard(pool, connection, DISCARDED_DISTURBED);
 	return result;
 }
 

@@ -30,10 +30,12 @@ static int close_tracked(int fd, struct connection *connection)
 	case CLOSING_DEFERRED:
 		return 0;
 	case CLOSING_BUSY:
+		stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
+		process_end(fd, connection);
+		break;
+	case CLOSING_ELSEWHERE:
 		break;
 	}
-	stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
-	process_end(fd, connection);
 	return libc()->close(fd);
 }
 

@@ -17,7 +17,7 @@ static bool is_readable(const void *memory, size_t len)
 {
 	const char *first = memory, *last = first + len - sizeof(uint64_t);
 
-	if (len < sizeof(uint64_t))
+	if (!memory || len < sizeof(uint64_t))
 		return false;
 	if (RAW4(rt_sigprocmask, -1, first, NULL, sizeof(uint64_t)) == -EFAULT)
 		return false;
@@ -67,7 +67,7 @@ static int answer_from_pool(struct call call, int fd, struct connection *connect
 	bool pending = connection->result_pending;
 	enum connecting end = connection_end_connect(call);
 
-	if (end == CONNECTING_ENDED || connection_abandon(call.connection))
+	if (end == CONNECTING_ENDED || connection_displaced(call.connection, fd))
 		pool_release(&process_pool, call.connection);
 	if (end == CONNECTING_CLOSED) {
 		close(fd);

@@ -138,10 +138,10 @@ static void received_message(struct call call, const struct msghdr *message, ssi
 {
 	if (flags & RECEIVES_ODDLY)
 		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
-	if (flags & (RECEIVES_NOTHING | RECEIVES_ODDLY))
+	if (len <= 0 || flags & (RECEIVES_NOTHING | RECEIVES_ODDLY))
 		return;
 	const struct iovec *vector = flags & RECEIVES_UNSEEN ? NULL : message->msg_iov;
-	if (len > 0 && connection_moved(call, RECEIVED, vector, (size_t)len))
+	if (connection_moved(call, RECEIVED, vector, (size_t)len))
 		pool_release(&process_pool, call.connection);
 }
 

@@ -172,9 +172,9 @@ static int reveal(
 	return in_place ? 0 : -ESTALE;
 }
 
-static bool forget(struct connection *connection, int fd)
+static void forget(struct connection *connection, int fd)
 {
-	return fdtable_change(fd, connection, NULL);
+	fdtable_change(fd, connection, NULL);
 }
 
 static int close_number(int fd)

@@ -35,25 +35,23 @@ void process_displace(int fd, struct connection *connection)
 
 	/* A parked one, whose hidden number was closed behind our back, is the pool's: it will find
 	 * that out before it uses the number. */
-	if (!old || connection_hides(old, fd))
-		return;
-	if (connection_abandon(old))
+	if (old && !connection_hides(old, fd) && connection_displaced(old, fd))
 		pool_release(&process_pool, old);
 }
 
 void process_end(int fd, struct connection *connection)
 {
-	if (fdtable_change(fd, connection, NULL) && connection_abandon(connection))
+	if (fdtable_change(fd, connection, NULL) && connection_displaced(connection, fd))
 		pool_release(&process_pool, connection);
 }
 
 void process_track(int fd, int family)
 {
-	struct connection *connection = NULL;
-
 	if (fd >= FDTABLE_SIZE || !process_may_pool())
 		return;
-	connection = pool_adopt(&process_pool, family);
+	struct connection *connection = pool_adopt(&process_pool, family);
+	if (connection)
+		atomic_store_explicit(&connection->fd, fd, memory_order_relaxed);
 	if (connection || fdtable_get(fd))
 		process_displace(fd, connection);
 }
