@@ -1,0 +1,147 @@
+/* What a call costs, in nanoseconds: run without and with the library by scripts/bench. Prints a
+ * line per measurement: its name and the nanoseconds of one round.
+ */
+#include <arpa/inet.h>
+#include <err.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REQUEST  "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#define RESPONSE "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+static struct sockaddr_in server;
+
+static double now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static void check(int failed, const char *what)
+{
+	if (failed)
+		err(1, "%s", what);
+}
+
+/* Answers one request after the other on one connection after the other. */
+static void *serve(void *listener)
+{
+	char request[sizeof(REQUEST)];
+
+	for (;;) {
+		int fd = accept(*(int *)listener, NULL, NULL);
+		check(fd < 0, "accept");
+		while (recv(fd, request, sizeof(REQUEST) - 1, MSG_WAITALL) > 0)
+			check(send(fd, RESPONSE, sizeof(RESPONSE) - 1, MSG_NOSIGNAL) < 0, "send");
+		close(fd);
+	}
+	return NULL;
+}
+
+static void start_server(void)
+{
+	static int listener;
+	socklen_t size = sizeof(server);
+	pthread_t thread;
+
+	server = (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	check(listener < 0, "socket");
+	check(bind(listener, (struct sockaddr *)&server, size) < 0, "bind");
+	check(listen(listener, 4096) < 0, "listen");
+	check(getsockname(listener, (struct sockaddr *)&server, &size) < 0, "getsockname");
+	check(pthread_create(&thread, NULL, serve, &listener) != 0, "pthread_create");
+}
+
+static int open_connection(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	check(fd < 0, "socket");
+	check(connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0, "connect");
+	return fd;
+}
+
+static void exchange(int fd)
+{
+	char response[sizeof(RESPONSE)];
+
+	check(send(fd, REQUEST, sizeof(REQUEST) - 1, MSG_NOSIGNAL) < 0, "send");
+	check(recv(fd, response, sizeof(RESPONSE) - 1, MSG_WAITALL) < 0, "recv");
+}
+
+static void read_file(void)
+{
+	static int fd = -1;
+	char byte;
+
+	if (fd < 0)
+		fd = open("/dev/zero", O_RDONLY);
+	check(read(fd, &byte, 1) != 1, "read");
+}
+
+static void close_file(void)
+{
+	int fd = open("/dev/null", O_RDONLY);
+
+	check(fd < 0 || close(fd) < 0, "close");
+}
+
+static void close_bad_number(void)
+{
+	close(-1);
+}
+
+static void connect_and_close(void)
+{
+	static int used;
+	int fd = open_connection();
+
+	/* Only a connection on which something was exchanged is parked. */
+	if (!used++)
+		exchange(fd);
+	close(fd);
+}
+
+static void connect_exchange_and_close(void)
+{
+	int fd = open_connection();
+
+	exchange(fd);
+	close(fd);
+}
+
+int main(void)
+{
+	static const struct {
+		const char *name;
+		void (*round)(void);
+		int rounds;
+	} measurements[] = {
+		{"read-file", read_file, 1000000},
+		{"open-close-file", close_file, 300000},
+		{"close-bad-number", close_bad_number, 1000000},
+		{"socket-connect-close", connect_and_close, 3000},
+		{"socket-connect-exchange-close", connect_exchange_and_close, 5000},
+	};
+
+	start_server();
+	for (size_t i = 0; i < sizeof(measurements) / sizeof(measurements[0]); i++) {
+		measurements[i].round();
+		double start = now_ns();
+		for (int round = 0; round < measurements[i].rounds; round++)
+			measurements[i].round();
+		printf("%s %.1f\n", measurements[i].name,
+			(now_ns() - start) / measurements[i].rounds);
+	}
+	return 0;
+}

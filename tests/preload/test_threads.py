@@ -1,0 +1,79 @@
+#!/usr/bin/python3
+"""That threads, signals, cancellation and fork change nothing but the number of connections."""
+
+import functools
+
+from harness import claim, compare, expect, main, opened, program
+
+
+def threads(scenario, n_threads, n_requests, **options):
+    argv = [program("threads"), scenario, "{0}", str(n_threads), str(n_requests)]
+    return compare(argv, **options)
+
+
+@claim("8 threads with 200 requests each open at most 8 connections")
+def eight():
+    opened(threads("plain", 8, 200), 1600, 8)
+
+
+@claim("32 threads with 20 requests each open at most 32 connections")
+def thirty_two():
+    opened(threads("plain", 32, 20), 640, 32)
+
+
+@claim("8 threads, while 4 others open and close files")
+def among_files():
+    opened(threads("among_files", 8, 100), 800, 8)
+
+
+@claim("50 forks while 8 threads hammer")
+def forking():
+    _, pooled = threads("forking", 8, 50)
+    for connection in pooled.log:
+        owners = {"99-" in asked for asked in connection.asked}
+        expect(len(owners) <= 1, f"parent's and child's: {connection.asked}")
+
+
+@claim("threads cancelled wherever they are leave no lock held")
+def cancelled():
+    threads("cancelled", 8, 20)
+
+
+@claim("8 threads close one number: one close() succeeds")
+def closing_together():
+    threads("closing_together", 8, 100)
+
+
+READERS = ("with_recv", "with_read", "with_recvmsg")
+
+
+def reader(scenario):
+    plain, pooled = compare([program("read_close"), scenario, "{0}"], timeout=20)
+    first = pooled.connection_of("/bytes/100")
+    expect(first != pooled.connection_of("/bytes/200"), "the reader's connection was handed on")
+    expect(plain.requests == pooled.requests, "requests differ")
+
+
+for scenario in READERS:
+    claim(f"a thread waiting {scenario.replace('_', ' ')} keeps the connection closed under it")(
+        functools.partial(reader, scenario)
+    )
+
+
+@claim("a signal handler that closes")
+def handler_closes():
+    opened(compare([program("signals"), "handler_closes", "{0}"]), 300, 1)
+
+
+@claim("a signal handler that connects, anywhere in the program")
+def handler_connects():
+    compare([program("signals"), "handler_connects", "{0}"])
+
+
+@claim("a signal handler that jumps out of any call")
+def handler_jumps():
+    compare([program("signals"), "handler_jumps", "{0}"])
+
+
+if __name__ == "__main__":
+    main()

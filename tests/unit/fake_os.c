@@ -1,0 +1,431 @@
+#include "tests/unit/fake_os.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct fake fake = {.now_ms = 1000000, .thread_id = 1};
+
+static void run_once(void (**happening)(void))
+{
+	void (*run)(void) = *happening;
+
+	*happening = NULL;
+	if (run)
+		run();
+}
+
+/* 0, or the error that the test wants. */
+static int begin_waiting(enum fake_call call)
+{
+	fake.calls[call]++;
+	run_once(&fake.before[call]);
+	if (!fake.error[call])
+		return 0;
+	if (fake.skip[call] > 0) {
+		fake.skip[call]--;
+		return 0;
+	}
+	return fake.error[call];
+}
+
+/* The same, for a call that is not to be made under the lock: a forked child has no other threads,
+ * and works through its lists with the lock that its parent took. */
+static int begin(enum fake_call call)
+{
+	if (fake.pool && !fake.pool->fork_holds_lock)
+		cr_assert_eq(atomic_load(&fake.pool->lock.word), 0,
+			"system call %d was made under the lock", call);
+	return begin_waiting(call);
+}
+
+static int end(enum fake_call call, int result)
+{
+	run_once(&fake.after[call]);
+	return result;
+}
+
+static struct fake_socket *socket_of(int fd)
+{
+	return fd >= 0 && fd < FAKE_DESCRIPTORS ? fake.descriptors[fd].socket : NULL;
+}
+
+/* ---- descriptors ---- */
+
+static int lowest_free(int first, int last)
+{
+	for (int fd = first; fd <= last; fd++)
+		if (!fake.descriptors[fd].socket)
+			return fd;
+	return -EMFILE;
+}
+
+static struct fake_socket *new_socket(void)
+{
+	struct fake_socket *socket = mmap(
+		NULL, sizeof(*socket), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert(socket != MAP_FAILED);
+	/* Those of consecutive sockets have the same remainder by 21, on which the lease's length
+	 * depends: all have just the lease that the settings say. */
+	fake.last_cookie += fake.last_cookie ? 21 : 31;
+	*socket = (struct fake_socket){
+		.references = 1,
+		.cookie = fake.last_cookie,
+		.status_flags = O_RDWR,
+		.peek = -EAGAIN,
+		.info_size = sizeof(socket->info),
+		.info.tcpi_state = FAKE_CLOSE,
+	};
+	return socket;
+}
+
+int fake_socket(void)
+{
+	int fd = lowest_free(3, FAKE_HIDDEN_FIRST - 1);
+
+	cr_assert_geq(fd, 0, "no descriptor is left");
+	fake.descriptors[fd] = (struct fake_descriptor){.socket = new_socket()};
+	return fd;
+}
+
+static void let_go(struct fake_socket *socket)
+{
+	if (--socket->references > 0)
+		return;
+	for (unsigned i = 0; i < FAKE_REGISTRATIONS; i++)
+		if (fake.registrations[i].socket == socket)
+			fake.registrations[i].socket = NULL;
+	munmap(socket, sizeof(*socket));
+}
+
+void fake_close(int fd)
+{
+	struct fake_socket *socket = socket_of(fd);
+
+	cr_assert(socket, "number %d was closed, and is not open", fd);
+	fake.descriptors[fd].socket = NULL;
+	let_go(socket);
+}
+
+void fake_replace(int fd)
+{
+	fake_close(fd);
+	fake.descriptors[fd].socket = new_socket();
+}
+
+unsigned fake_hidden_count(void)
+{
+	unsigned count = 0;
+
+	for (int fd = FAKE_HIDDEN_FIRST; fd < FAKE_DESCRIPTORS; fd++)
+		count += fake_is_open(fd);
+	return count;
+}
+
+unsigned fake_registered(const struct fake_socket *socket)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < FAKE_REGISTRATIONS; i++)
+		count += fake.registrations[i].socket == socket;
+	return count;
+}
+
+/* ---- options ---- */
+
+static struct fake_option *find_option(struct fake_socket *socket, int level, int name)
+{
+	for (unsigned i = 0; i < socket->option_count; i++)
+		if (socket->options[i].level == level && socket->options[i].name == name)
+			return &socket->options[i];
+	return NULL;
+}
+
+static int give_value(void *value, socklen_t *size, const void *from, socklen_t from_size)
+{
+	if (*size > from_size)
+		*size = from_size;
+	memcpy(value, from, *size);
+	return 0;
+}
+
+static int read_option(int fd, int level, int name, void *value, socklen_t *size)
+{
+	static const int unset = FAKE_DEFAULT;
+	struct fake_socket *socket = socket_of(fd);
+
+	if (!socket)
+		return -EBADF;
+	if (level == SOL_SOCKET && name == SO_COOKIE)
+		return give_value(value, size, &socket->cookie, sizeof(socket->cookie));
+	if (level == IPPROTO_TCP && name == TCP_INFO)
+		return give_value(value, size, &socket->info, socket->info_size);
+	const struct fake_option *option = find_option(socket, level, name);
+	return option ? give_value(value, size, option->value, option->size)
+		      : give_value(value, size, &unset, sizeof(unset));
+}
+
+int fake_option(int fd, int level, int name)
+{
+	int value = 0;
+	socklen_t size = sizeof(value);
+
+	cr_assert_eq(read_option(fd, level, name, &value, &size), 0);
+	return value;
+}
+
+static int get_option(int fd, int level, int name, void *value, socklen_t *size)
+{
+	int error = begin(FAKE_GET_OPTION);
+
+	return end(FAKE_GET_OPTION, error ? error : read_option(fd, level, name, value, size));
+}
+
+static int set_option(int fd, int level, int name, const void *value, socklen_t size)
+{
+	int error = begin(FAKE_SET_OPTION);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error)
+		return error;
+	if (!socket)
+		return -EBADF;
+	struct fake_option *option = find_option(socket, level, name);
+	if (!option) {
+		cr_assert_lt(socket->option_count, FAKE_OPTIONS);
+		option = &socket->options[socket->option_count++];
+	}
+	*option = (struct fake_option){.level = level, .name = name, .size = size};
+	memcpy(option->value, value, size);
+	return end(FAKE_SET_OPTION, 0);
+}
+
+static int get_status_flags(int fd)
+{
+	int error = begin(FAKE_GET_STATUS_FLAGS);
+	struct fake_socket *socket = socket_of(fd);
+
+	return error ? error : socket ? socket->status_flags : -EBADF;
+}
+
+static int set_status_flags(int fd, int flags)
+{
+	int error = begin(FAKE_SET_STATUS_FLAGS);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error || !socket)
+		return error ? error : -EBADF;
+	socket->status_flags = flags;
+	return 0;
+}
+
+static int get_descriptor_flags(int fd)
+{
+	int error = begin(FAKE_GET_DESCRIPTOR_FLAGS);
+
+	return error ? error : socket_of(fd) ? fake.descriptors[fd].flags : -EBADF;
+}
+
+/* ---- epoll ---- */
+
+static struct fake_registration *find_registration(int epfd, int fd, struct fake_socket *socket)
+{
+	for (unsigned i = 0; i < FAKE_REGISTRATIONS; i++) {
+		struct fake_registration *registration = &fake.registrations[i];
+		if (registration->socket == socket && registration->epfd == epfd &&
+			registration->fd == fd)
+			return registration;
+	}
+	return NULL;
+}
+
+static int change_registration(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	struct fake_socket *socket = socket_of(fd);
+	struct fake_registration *registration = find_registration(epfd, fd, socket);
+
+	if (!socket)
+		return -EBADF;
+	if (op != EPOLL_CTL_ADD && !registration)
+		return -ENOENT;
+	if (op == EPOLL_CTL_ADD && registration)
+		return -EEXIST;
+	for (unsigned i = 0; !registration; i++) {
+		cr_assert_lt(i, FAKE_REGISTRATIONS);
+		if (!fake.registrations[i].socket)
+			registration = &fake.registrations[i];
+	}
+	*registration = (struct fake_registration){
+		.epfd = epfd,
+		.fd = fd,
+		.socket = op == EPOLL_CTL_DEL ? NULL : socket,
+		.event = *event,
+	};
+	return 0;
+}
+
+static int watch(int epfd, int op, int fd, struct epoll_event *event)
+{
+	int error = begin(FAKE_WATCH);
+
+	return end(FAKE_WATCH, error ? error : change_registration(epfd, op, fd, event));
+}
+
+/* ---- what happens to connections ---- */
+
+static int peek(int fd)
+{
+	int error = begin(FAKE_PEEK);
+	struct fake_socket *socket = socket_of(fd);
+
+	return end(FAKE_PEEK, error ? error : socket ? socket->peek : -EBADF);
+}
+
+static int hide(struct connection *connection, int fd)
+{
+	int error = begin(FAKE_HIDE);
+	int number = lowest_free(FAKE_HIDDEN_FIRST, FAKE_DESCRIPTORS - 1);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error || number < 0)
+		return error ? error : number;
+	socket->references++;
+	fake.descriptors[number] = (struct fake_descriptor){
+		.socket = socket, .flags = FD_CLOEXEC, .connection = connection};
+	atomic_store(&connection->hidden, number);
+	return end(FAKE_HIDE, number);
+}
+
+static int unhide(struct connection *connection)
+{
+	int number = atomic_exchange(&connection->hidden, -1);
+
+	if (number >= 0 && fake.descriptors[number].connection == connection)
+		fake.descriptors[number].connection = NULL;
+	return number;
+}
+
+static int reveal(
+	struct connection *connection, struct connection *fresh, int fd, bool close_on_exec)
+{
+	int error = begin(FAKE_REVEAL);
+	int number = atomic_load(&connection->hidden);
+
+	if (error && error != -ESTALE)
+		return error;
+	cr_assert(fake_is_open(number));
+	if (fake_is_open(fd))
+		fake_close(fd);
+	fake.descriptors[fd].socket = fake_socket_on(number);
+	fake.descriptors[fd].socket->references++;
+	fake.descriptors[fd].flags = close_on_exec ? FD_CLOEXEC : 0;
+	if (fake.descriptors[fd].connection == fresh && !error)
+		fake.descriptors[fd].connection = connection;
+	else
+		error = -ESTALE;
+	fake_close(unhide(connection));
+	return end(FAKE_REVEAL, error);
+}
+
+static void discard(struct connection *connection)
+{
+	begin(FAKE_DISCARD);
+	fake_close(unhide(connection));
+	end(FAKE_DISCARD, 0);
+}
+
+static void lose(struct connection *connection)
+{
+	begin(FAKE_LOSE);
+	unhide(connection);
+	end(FAKE_LOSE, 0);
+}
+
+static void forget(struct connection *connection, int fd)
+{
+	begin(FAKE_FORGET);
+	if (fake.descriptors[fd].connection == connection)
+		fake.descriptors[fd].connection = NULL;
+	end(FAKE_FORGET, 0);
+}
+
+/* Like close(2), it closes the number whatever it says. */
+static int close_number(int fd)
+{
+	int error = begin(FAKE_CLOSE_NUMBER);
+
+	fake_close(fd);
+	return end(FAKE_CLOSE_NUMBER, error);
+}
+
+static void note(const struct connection *connection, const char *event, const char *why)
+{
+	(void)connection;
+	cr_assert(!fake.pool || atomic_load(&fake.pool->lock.word) == 0);
+	fake.event = event;
+	fake.why = why;
+}
+
+/* ---- the clock, memory, threads ---- */
+
+static uint64_t now_ms(void)
+{
+	begin_waiting(FAKE_NOW_MS);
+	return fake.now_ms;
+}
+
+static void *map(size_t size)
+{
+	if (begin(FAKE_MAP))
+		return NULL;
+	void *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return chunk == MAP_FAILED ? NULL : chunk;
+}
+
+static uint32_t thread_id(void)
+{
+	begin_waiting(FAKE_THREAD_ID);
+	return fake.thread_id;
+}
+
+static void wait_on(_Atomic uint32_t *word, uint32_t expected, unsigned timeout_ms)
+{
+	cr_assert_eq(atomic_load(word), expected, "futex(2) would not wait for this");
+	begin_waiting(FAKE_WAIT);
+	fake.now_ms += fake.waited_ms ? fake.waited_ms : timeout_ms;
+	end(FAKE_WAIT, 0);
+}
+
+static void wake(_Atomic uint32_t *word)
+{
+	(void)word;
+	begin(FAKE_WAKE);
+	end(FAKE_WAKE, 0);
+}
+
+const struct pool_os fake_os = {
+	.now_ms = now_ms,
+	.map = map,
+	.thread_id = thread_id,
+	.wait = wait_on,
+	.wake = wake,
+	.get_option = get_option,
+	.set_option = set_option,
+	.get_status_flags = get_status_flags,
+	.set_status_flags = set_status_flags,
+	.get_descriptor_flags = get_descriptor_flags,
+	.watch = watch,
+	.peek = peek,
+	.hide = hide,
+	.reveal = reveal,
+	.discard = discard,
+	.lose = lose,
+	.forget = forget,
+	.close = close_number,
+	.note = note,
+};

@@ -1,0 +1,127 @@
+/* A fake system for the pool: descriptors, sockets, epoll sets and a clock that the test sets. Each
+ * call is counted, can be told to fail, and can have something happen just before or after it, as
+ * if another thread did that. A call that is made while the pool's lock is held fails the test.
+ *
+ * Criterion runs every test in a process of its own, so nothing here is ever reset.
+ */
+#pragma once
+
+#include <linux/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pool/os.h"
+#include "pool/pool.h"
+
+#define FAKE_DESCRIPTORS   256
+#define FAKE_HIDDEN_FIRST  128 /* hidden numbers are from here on */
+#define FAKE_REGISTRATIONS 16
+#define FAKE_OPTIONS       16
+
+/* What an option is that nobody set; no option is like that by accident. */
+#define FAKE_DEFAULT 4711
+
+#define FAKE_ESTABLISHED 1
+#define FAKE_SYN_SENT    2
+#define FAKE_CLOSE       7
+#define FAKE_CLOSE_WAIT  8
+
+enum fake_call {
+	FAKE_NOW_MS,
+	FAKE_MAP,
+	FAKE_THREAD_ID,
+	FAKE_WAIT,
+	FAKE_WAKE,
+	FAKE_GET_OPTION,
+	FAKE_SET_OPTION,
+	FAKE_GET_STATUS_FLAGS,
+	FAKE_SET_STATUS_FLAGS,
+	FAKE_GET_DESCRIPTOR_FLAGS,
+	FAKE_WATCH,
+	FAKE_PEEK,
+	FAKE_HIDE,
+	FAKE_REVEAL,
+	FAKE_DISCARD,
+	FAKE_LOSE,
+	FAKE_FORGET,
+	FAKE_CLOSE_NUMBER,
+	FAKE_CALL_COUNT,
+};
+
+struct fake_option {
+	int level, name;
+	socklen_t size;
+	uint8_t value[OPTION_VALUE_MAX];
+};
+
+/* An open file, with as many descriptors as there are references. */
+struct fake_socket {
+	unsigned references;
+	uint64_t cookie;
+	int status_flags;
+	int peek;            /* what peek() says */
+	socklen_t info_size; /* how much of info this kernel knows */
+	struct tcp_info info;
+	unsigned option_count;
+	struct fake_option options[FAKE_OPTIONS];
+};
+
+struct fake_descriptor {
+	struct fake_socket *socket;    /* NULL: the number is free */
+	int flags;                     /* FD_CLOEXEC */
+	struct connection *connection; /* what the descriptor table says */
+};
+
+/* epoll(7), question 6: keyed by number and open file. */
+struct fake_registration {
+	int epfd, fd;
+	struct fake_socket *socket; /* NULL: an unused entry */
+	struct epoll_event event;
+};
+
+struct fake {
+	struct fake_descriptor descriptors[FAKE_DESCRIPTORS];
+	struct fake_registration registrations[FAKE_REGISTRATIONS];
+	uint64_t now_ms;
+	uint64_t last_cookie;
+	uint32_t thread_id;
+	const struct pool *pool; /* whose lock is not to be held */
+	const char *event, *why; /* of the last note() */
+
+	unsigned calls[FAKE_CALL_COUNT];
+	int error[FAKE_CALL_COUNT];     /* -errno that the call returns, or non-zero: no memory */
+	unsigned skip[FAKE_CALL_COUNT]; /* that many calls succeed before it does */
+	void (*before[FAKE_CALL_COUNT])(void); /* happens once */
+	void (*after[FAKE_CALL_COUNT])(void);
+	unsigned waited_ms; /* by how much wait() moves the clock; 0: by its whole timeout */
+};
+
+extern struct fake fake;
+extern const struct pool_os fake_os;
+
+/* The lowest free number, for a new socket: not connected, quiet, with default options. */
+int fake_socket(void);
+
+/* Puts another socket on a number, as if somebody had closed it and opened one there. */
+void fake_replace(int fd);
+
+void fake_close(int fd);
+
+static inline struct fake_socket *fake_socket_on(int fd)
+{
+	return fake.descriptors[fd].socket;
+}
+
+static inline bool fake_is_open(int fd)
+{
+	return fake_socket_on(fd) != NULL;
+}
+
+/* The value of an option that is an int. */
+int fake_option(int fd, int level, int name);
+
+/* How many registrations there are for this socket, on whatever number. */
+unsigned fake_registered(const struct fake_socket *socket);
+
+/* How many hidden numbers are open. */
+unsigned fake_hidden_count(void);
