@@ -23,8 +23,7 @@ struct pool {
 	const struct pool_os *os;
 	struct settings settings;
 	struct stats stats;
-	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
-	_Atomic size_t memory_wanted; /* bytes to be mapped before the lock is taken next */
+	_Atomic uint32_t fork_epoch; /* changes when somebody may get copies of our descriptors */
 	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
 	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */
 
@@ -47,11 +46,17 @@ struct connection *pool_adopt(struct pool *pool, int family);
  * connection.h says so may call it. */
 void pool_release(struct pool *pool, struct connection *connection);
 
+enum taken {
+	TAKEN_NONE,    /* connect for real */
+	TAKEN_DONE,    /* connected; the program's socket is a blocking one */
+	TAKEN_PENDING, /* connected; the program's socket is a non-blocking one */
+};
+
 /* connect(): the service point of endpoint gets one more connection in use, by fresh; and if it has
- * a parked one that fits and passes every proof, that one is now on fd in the place of fresh, LIVE,
- * and is returned (the caller still has fresh). NULL: connect for real. The caller is between
- * connection_begin_connect() and _end_connect() with fresh. */
-struct connection *pool_take(
+ * a parked one that fits and passes every proof, that one is now on fd in the place of fresh, which
+ * the caller still has. The caller is between connection_begin_connect() and _end_connect() with
+ * fresh. */
+enum taken pool_take(
 	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint);
 
 /* close(): parks the connection on fd, or closes it. Either way fd is closed and the connection no

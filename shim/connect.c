@@ -15,10 +15,9 @@
  * reads them for a sigprocmask() that it then rejects, as it knows no such `how`. */
 static bool is_readable(const void *memory, size_t len)
 {
-	const char *first = memory, *last = first + len - sizeof(uint64_t);
-
 	if (!memory || len < sizeof(uint64_t))
 		return false;
+	const char *first = memory, *last = first + len - sizeof(uint64_t);
 	if (RAW4(rt_sigprocmask, -1, first, NULL, sizeof(uint64_t)) == -EFAULT)
 		return false;
 	bool one_page = ((uintptr_t)first ^ (uintptr_t)(first + len - 1)) < 4096;
@@ -61,10 +60,9 @@ static int connect_for_real(struct call call, int fd, const struct sockaddr *add
 	return result;
 }
 
-/* fresh has been replaced on its number, by connection. */
-static int answer_from_pool(struct call call, int fd, struct connection *connection)
+/* fresh has been replaced on its number by a parked connection. */
+static int answer_from_pool(struct call call, int fd, enum taken taken)
 {
-	bool pending = connection->result_pending;
 	enum connecting end = connection_end_connect(call);
 
 	if (end == CONNECTING_ENDED || connection_displaced(call.connection, fd))
@@ -73,7 +71,7 @@ static int answer_from_pool(struct call call, int fd, struct connection *connect
 		close(fd);
 		return process_bad_descriptor();
 	}
-	if (!pending)
+	if (taken == TAKEN_DONE)
 		return 0;
 	/* As Linux always says for TCP; the socket is writable at once and SO_ERROR is 0. */
 	errno = EINPROGRESS;
@@ -87,9 +85,9 @@ static int connect_first(struct call call, int fd, const struct sockaddr *addres
 	struct connection *fresh = call.connection;
 
 	stats_count(&process_pool.stats.connects);
-	struct connection *connection = pool_take(&process_pool, fresh, fd, endpoint);
-	if (connection)
-		return answer_from_pool(call, fd, connection);
+	enum taken taken = pool_take(&process_pool, fresh, fd, endpoint);
+	if (taken != TAKEN_NONE)
+		return answer_from_pool(call, fd, taken);
 	fresh->uses++;
 	atomic_store_explicit(&fresh->state, CONNECTION_LIVE, memory_order_release);
 	switch (connection_end_connect(call)) {

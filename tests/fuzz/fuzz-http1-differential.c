@@ -98,10 +98,21 @@ static const http_parser_settings response_settings = {
 	.on_message_complete = message_ends,
 };
 
+/* It takes no HTAB after a Content-Length: RFC 9110 5.6.3 says that a space is as good. */
+static char *with_spaces_for_tabs(const struct piece *piece)
+{
+	char *bytes = malloc(piece->len);
+
+	MUST(bytes || !piece->len);
+	for (size_t i = 0; i < piece->len; i++)
+		bytes[i] = piece->bytes[i] == '\t' ? ' ' : piece->bytes[i];
+	return bytes;
+}
+
 static void tell(struct peer *peer, const struct piece *piece)
 {
 	http_parser *parser = piece->sent ? &peer->requests : &peer->responses;
-	const char *bytes = (const char *)piece->bytes;
+	char *bytes = with_spaces_for_tabs(piece);
 
 	for (size_t at = 0; at < piece->len && !HTTP_PARSER_ERRNO(parser);) {
 		at += http_parser_execute(parser,
@@ -110,6 +121,7 @@ static void tell(struct peer *peer, const struct piece *piece)
 		/* It stops where a request asks for an upgrade, which nobody has answered yet. */
 		parser->upgrade = 0;
 	}
+	free(bytes);
 
 	/* It knows fewer methods, and wants targets to be in ASCII and of a known form. */
 	if (HTTP_PARSER_ERRNO(parser) == HPE_INVALID_METHOD ||

@@ -145,6 +145,19 @@ Test(endpoint, an_address_that_is_too_short_or_of_another_family_is_none)
 	}
 }
 
+/* Programs keep addresses in buffers of bytes, and the kernel takes them. */
+Test(endpoint, an_address_need_not_be_aligned)
+{
+	union address address = address_of("192.0.2.1", 80, 0);
+	_Alignas(8) char buffer[sizeof(address) + 1];
+	struct endpoint endpoint, aligned = endpoint_of("192.0.2.1", 80, 0);
+
+	memcpy(buffer + 1, &address, sizeof(address));
+	cr_assert(endpoint_from(
+		&endpoint, (struct sockaddr *)(void *)(buffer + 1), sizeof(address.in)));
+	cr_expect_eq(memcmp(&endpoint, &aligned, sizeof(endpoint)), 0);
+}
+
 Test(endpoint, a_local_address_without_a_port_becomes_part_of_it)
 {
 	struct endpoint endpoint = endpoint_of("192.0.2.1", 80, 0), plain = endpoint;

@@ -36,11 +36,7 @@ Test(options, that_cannot_be_undone_are_refused_and_that_leave_no_trace_are_not_
 		int level, name;
 		bool expected;
 	} rows[] = {
-		{SOL_SOCKET, SO_REUSEADDR, true},
-		{SOL_SOCKET, SO_REUSEPORT, true},
 		{IPPROTO_TCP, TCP_QUICKACK, true},
-		{IPPROTO_TCP, TCP_SYNCNT, true},
-		{IPPROTO_TCP, TCP_DEFER_ACCEPT, true},
 		{SOL_SOCKET, SO_ATTACH_FILTER, false},
 		{SOL_SOCKET, SO_ATTACH_BPF, false},
 		{SOL_SOCKET, SO_LOCK_FILTER, false},
@@ -63,6 +59,31 @@ Test(options, that_cannot_be_undone_are_refused_and_that_leave_no_trace_are_not_
 		cr_expect_eq(record(&options, rows[i].level, rows[i].name, 1), rows[i].expected,
 			"level %d, name %d", rows[i].level, rows[i].name);
 		cr_expect_eq(options.count, 0);
+	}
+}
+
+Test(options, every_copied_one_may_differ_between_the_two_sockets)
+{
+	static const struct {
+		int level, name;
+	} rows[] = {
+		{SOL_SOCKET, SO_KEEPALIVE},      {SOL_SOCKET, SO_RCVTIMEO},
+		{SOL_SOCKET, SO_SNDTIMEO},       {SOL_SOCKET, SO_RCVLOWAT},
+		{SOL_SOCKET, SO_OOBINLINE},      {SOL_SOCKET, SO_REUSEADDR},
+		{SOL_SOCKET, SO_REUSEPORT},      {IPPROTO_TCP, TCP_NODELAY},
+		{IPPROTO_TCP, TCP_CORK},         {IPPROTO_TCP, TCP_KEEPIDLE},
+		{IPPROTO_TCP, TCP_KEEPINTVL},    {IPPROTO_TCP, TCP_KEEPCNT},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT}, {IPPROTO_TCP, TCP_LINGER2},
+		{IPPROTO_TCP, TCP_SYNCNT},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct options parked = {0}, fresh = {0};
+
+		cr_expect(record(&parked, rows[i].level, rows[i].name, 1));
+		cr_expect_eq(parked.count, 1);
+		cr_expect(options_match(&parked, &fresh), "level %d, name %d", rows[i].level,
+			rows[i].name);
 	}
 }
 

@@ -1,0 +1,110 @@
+/* Leaving the pool without another use. */
+
+#include "pool/pool_private.h"
+
+#include <utlist.h>
+
+#include "pool/proof.h"
+
+/* How many of those that were parked longest are looked at in one call. */
+#define EXPIRE_AT_ONCE 8
+
+void pool_note(
+	struct pool *pool, const struct connection *connection, const char *event, const char *why)
+{
+	if (pool->os->note)
+		pool->os->note(connection, event, why);
+}
+
+void pool_unlink_locked(struct pool *pool, struct connection *connection)
+{
+	DL_DELETE2(connection->point->parked, connection, point_prev, point_next);
+	connection->point->parked_count--;
+	connection->point = NULL;
+	DL_DELETE(pool->parked, connection);
+	pool->parked_count--;
+	atomic_store_explicit(&connection->state, CONNECTION_TAKEN, memory_order_relaxed);
+}
+
+void pool_doom_locked(struct pool *pool, struct connection *connection, enum discard why,
+	struct connection **doomed)
+{
+	pool_unlink_locked(pool, connection);
+	connection->discard = (uint8_t)why;
+	DL_APPEND(*doomed, connection);
+}
+
+void pool_discard(struct pool *pool, struct connection *connection, enum discard why)
+{
+	int hidden = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	stats_count(&pool->stats.discarded[why]);
+	pool_note(pool, connection, "discarded", discard_word(why));
+	if (why != DISCARDED_IDENTITY && proof_cookie(pool->os, hidden) == connection->cookie)
+		pool->os->discard(connection);
+	else
+		pool->os->lose(connection);
+	pool_release(pool, connection);
+}
+
+void pool_bury(struct pool *pool, struct connection *doomed)
+{
+	while (doomed) {
+		struct connection *connection = doomed;
+		DL_DELETE(doomed, connection);
+		pool_discard(pool, connection, (enum discard)connection->discard);
+	}
+}
+
+bool pool_idle_for_too_long(
+	const struct pool *pool, const struct connection *connection, uint64_t now)
+{
+	long most = pool->settings.max_idle_ms;
+
+	return most >= 0 && now - connection->parked_ms > (uint64_t)most;
+}
+
+bool pool_lease_is_over(const struct pool *pool, const struct connection *connection, uint64_t now)
+{
+	long lease = pool->settings.lease_ms;
+
+	if (lease < 0)
+		return false;
+	uint64_t percent = 90 + connection->cookie % 21;
+	return (now - connection->created_ms) * 100 >= (uint64_t)lease * percent;
+}
+
+void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doomed)
+{
+	for (int i = 0; i < EXPIRE_AT_ONCE && pool->parked; i++) {
+		/* utlist: the head's prev is the last of the list, here the one parked longest. */
+		struct connection *oldest = pool->parked->prev;
+		if (!pool_idle_for_too_long(pool, oldest, now))
+			return;
+		pool_doom_locked(pool, oldest, DISCARDED_IDLE, doomed);
+	}
+}
+
+void pool_evict(struct pool *pool, struct connection *connection)
+{
+	struct connection *doomed = NULL;
+
+	if (!pool_enter(pool))
+		return;
+	if (connection_state(connection) == CONNECTION_PARKED)
+		pool_doom_locked(pool, connection, DISCARDED_DROPPED, &doomed);
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+}
+
+void pool_drop(struct pool *pool)
+{
+	struct connection *doomed = NULL;
+
+	if (!pool_enter(pool))
+		return;
+	while (pool->parked)
+		pool_doom_locked(pool, pool->parked, DISCARDED_DROPPED, &doomed);
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+}

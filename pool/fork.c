@@ -1,0 +1,76 @@
+/* fork(): one process, one pool. */
+
+#include "pool/pool_private.h"
+
+#include "pool/proof.h"
+
+void pool_shared_descriptors(struct pool *pool)
+{
+	atomic_fetch_add_explicit(&pool->fork_epoch, 1, memory_order_seq_cst);
+}
+
+/* The lock is held over the fork, so that the child's lists are whole. It is not to be had where a
+ * signal handler that interrupted the pool forks: such a child does without a pool. */
+LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *pool)
+{
+	bool locked = lock_acquire(&pool->lock, pool->os);
+
+	pool_shared_descriptors(pool);
+	if (locked)
+		pool->fork_holds_lock = true;
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_parent(struct pool *pool)
+{
+	if (!pool->fork_holds_lock)
+		return;
+	pool->fork_holds_lock = false;
+	lock_release(&pool->lock, pool->os);
+}
+
+/* One connection as the child finds it. Its copy of a hidden number is closed: that says nothing to
+ * the peer, as the parent has it open. Calls that other threads had under way are no more. */
+static void inherit(struct pool *pool, struct connection *connection)
+{
+	int hidden = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	if (hidden >= 0) {
+		if (proof_cookie(pool->os, hidden) == connection->cookie)
+			pool->os->discard(connection);
+		else
+			pool->os->lose(connection);
+	}
+	connection->point = NULL;
+	connection_refuse(connection, REFUSED_FORKED);
+	connection_end(connection);
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct pool *pool)
+{
+	struct connection *connection = atomic_load(&pool->made);
+	bool whole = pool->fork_holds_lock;
+
+	for (; connection; connection = connection->next_made)
+		inherit(pool, connection);
+	pool->fork_holds_lock = false;
+	pool->stats = (struct stats){0};
+	if (!whole) {
+		lock_break(&pool->lock);
+		return;
+	}
+	lock_reset(&pool->lock);
+	pool->slab = (struct slab){0};
+	pool->points = (struct service_points){.slab = &pool->slab};
+	pool->parked = pool->free = NULL;
+	pool->parked_count = 0;
+	atomic_store(&pool->orphans, NULL);
+	/* Those that were in the pool are left lying, as one of them may be in the hands of the
+	 * very thread that forks. */
+	for (connection = atomic_load(&pool->made); connection;
+		connection = connection->next_made) {
+		if (connection_state(connection) != CONNECTION_FREE)
+			continue;
+		connection->next_free = pool->free;
+		pool->free = connection;
+	}
+}

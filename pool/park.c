@@ -1,0 +1,109 @@
+/* close(): a connection is parked, or closed for real. */
+
+#include "pool/pool_private.h"
+
+#include <utlist.h>
+
+#include "pool/proof.h"
+
+static enum refusal check_settings(const struct pool *pool, const struct connection *connection)
+{
+	const struct settings *settings = &pool->settings;
+
+	if (settings->max_idle_ms == 0)
+		return REFUSED_IDLE_ZERO;
+	if (settings->max_parked == 0)
+		return REFUSED_NO_ROOM;
+	if (settings->max_uses > 0 && connection->uses >= (uint32_t)settings->max_uses)
+		return REFUSED_USES;
+	if (pool_lease_is_over(pool, connection, pool->os->now_ms()))
+		return REFUSED_LEASE;
+	if (!connection->point)
+		return REFUSED_OVERFLOW;
+	return REFUSED_NOT;
+}
+
+/* Moves the connection on fd out of every epoll set and to a hidden number, if everything speaks
+ * for it. */
+static enum refusal prepare_to_park(struct pool *pool, struct connection *connection, int fd)
+{
+	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
+
+	if (refusal == REFUSED_NOT)
+		refusal = check_settings(pool, connection);
+	if (refusal == REFUSED_NOT)
+		refusal = proof_before_parking(pool->os, connection, fd);
+	if (refusal == REFUSED_NOT && !watches_remove(pool->os, &connection->watches, fd))
+		refusal = REFUSED_WATCHED;
+	if (refusal == REFUSED_NOT && pool->os->hide(connection, fd) < 0)
+		refusal = REFUSED_NO_ROOM;
+	return refusal;
+}
+
+static int close_for_real(
+	struct pool *pool, struct connection *connection, int fd, enum refusal refusal)
+{
+	/* A non-blocking connect() that nothing was moved on: did it come to anything? */
+	if (!atomic_load_explicit(&connection->opened, memory_order_relaxed) &&
+		connection->cookie && proof_connected(pool->os, fd))
+		connection_opened(connection);
+	/* A socket that was never to be a connection is none that was refused. */
+	if (connection_state(connection) != CONNECTION_FRESH) {
+		stats_count(&pool->stats.refused[refusal]);
+		pool_note(pool, connection, "closed", refusal_word(refusal));
+	}
+	pool->os->forget(connection, fd);
+	pool_release(pool, connection);
+	return pool->os->close(fd);
+}
+
+/* The connection is on its hidden number only, and nobody's. */
+static void park(struct pool *pool, struct connection *connection)
+{
+	struct connection *doomed = NULL;
+	struct service_point *point = connection->point;
+
+	connection->parked_ms = pool->os->now_ms();
+	if (!pool_enter(pool)) {
+		pool_discard(pool, connection, DISCARDED_DISTURBED);
+		return;
+	}
+	/* A fork that came after the proofs has seen it on two numbers. */
+	if (connection->fork_epoch != pool_fork_epoch(pool)) {
+		pool_leave(pool);
+		pool_discard(pool, connection, DISCARDED_DISTURBED);
+		return;
+	}
+	point->in_use--;
+	point->protocol = connection_protocol(connection);
+	atomic_store_explicit(&connection->state, CONNECTION_PARKED, memory_order_relaxed);
+	DL_PREPEND2(point->parked, connection, point_prev, point_next);
+	point->parked_count++;
+	DL_PREPEND(pool->parked, connection);
+	pool->parked_count++;
+	if (pool->parked_count > (unsigned)pool->settings.max_parked)
+		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, &doomed);
+	pool_expire_locked(pool, connection->parked_ms, &doomed);
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+}
+
+int pool_close(struct pool *pool, struct connection *connection, int fd)
+{
+	enum refusal refusal = prepare_to_park(pool, connection, fd);
+
+	if (refusal != REFUSED_NOT)
+		return close_for_real(pool, connection, fd, refusal);
+	connection_opened(connection);
+	stats_count(&pool->stats.parked);
+	pool_note(pool, connection, "parked", "");
+	/* The table forgets the number after it was closed, so that a call that comes in between is
+	 * one on this connection, and found out. */
+	int result = pool->os->close(fd);
+	pool->os->forget(connection, fd);
+	if (connection_settle(connection))
+		park(pool, connection);
+	else
+		pool_discard(pool, connection, DISCARDED_DISTURBED);
+	return result;
+}

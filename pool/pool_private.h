@@ -1,0 +1,39 @@
+/* What the files of the pool share: pool.c (the lock and the memory), take.c, park.c, discard.c,
+ * fork.c and pool_json.c.
+ */
+#pragma once
+
+#include "pool/pool.h"
+
+/* Takes the lock, with memory at hand and everything in its place. */
+bool pool_enter(struct pool *pool) TRY_ACQUIRES(pool->lock);
+void pool_leave(struct pool *pool) RELEASES(pool->lock);
+
+uint32_t pool_fork_epoch(struct pool *pool);
+
+/* For the log. */
+void pool_note(
+	struct pool *pool, const struct connection *connection, const char *event, const char *why);
+
+bool pool_idle_for_too_long(
+	const struct pool *pool, const struct connection *connection, uint64_t now);
+
+/* The lease runs from the connection's creation. Up to a tenth more or less, so that connections
+ * that were made together do not all end together. */
+bool pool_lease_is_over(const struct pool *pool, const struct connection *connection, uint64_t now);
+
+/* Takes a parked connection out of the pool's lists. */
+void pool_unlink_locked(struct pool *pool, struct connection *connection) REQUIRES(pool->lock);
+
+/* Moves a parked connection to a list of those that pool_bury() closes without the lock. */
+void pool_doom_locked(struct pool *pool, struct connection *connection, enum discard why,
+	struct connection **doomed) REQUIRES(pool->lock);
+void pool_bury(struct pool *pool, struct connection *doomed);
+
+/* Dooms some of those that have been parked for too long. */
+void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doomed)
+	REQUIRES(pool->lock);
+
+/* Closes the hidden number of a connection that is out of the pool, if it is still its own, and
+ * gives back its memory. */
+void pool_discard(struct pool *pool, struct connection *connection, enum discard why);

@@ -1,0 +1,185 @@
+/* connect(): a parked connection for a program's new socket. */
+
+#include "pool/pool_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <utlist.h>
+
+#include "pool/proof.h"
+
+static void recycle_oldest_locked(struct pool *pool, struct connection **doomed)
+	REQUIRES(pool->lock)
+{
+	struct service_point *oldest = service_points_oldest_idle(&pool->points);
+
+	if (!oldest)
+		return;
+	while (oldest->parked)
+		pool_doom_locked(pool, oldest->parked, DISCARDED_RECYCLED, doomed);
+	service_points_remove(&pool->points, oldest);
+}
+
+/* The service point of endpoint. NULL if there is neither room for a new one nor an idle one to
+ * recycle: the endpoint is then served without the pool. */
+static struct service_point *find_point_locked(struct pool *pool, const struct endpoint *endpoint,
+	struct connection **doomed) REQUIRES(pool->lock)
+{
+	unsigned most = (unsigned)pool->settings.max_service_points;
+
+	if (!service_points_peek(&pool->points, endpoint)) {
+		if (most > 0 && pool->points.count >= most)
+			recycle_oldest_locked(pool, doomed);
+		if (most > 0 && pool->points.count >= most)
+			return NULL;
+	}
+	return service_points_find(&pool->points, endpoint);
+}
+
+/* The newest parked connection that can be made like fresh: it is the warmest, and the others grow
+ * old. */
+static struct connection *choose_locked(struct pool *pool, struct service_point *point,
+	const struct connection *fresh, uint64_t now, struct connection **doomed)
+	REQUIRES(pool->lock)
+{
+	struct connection *connection, *next;
+
+	DL_FOREACH_SAFE2(point->parked, connection, next, point_next)
+	{
+		if (pool_idle_for_too_long(pool, connection, now)) {
+			pool_doom_locked(pool, connection, DISCARDED_IDLE, doomed);
+		} else if (pool_lease_is_over(pool, connection, now)) {
+			pool_doom_locked(pool, connection, DISCARDED_LEASE, doomed);
+		} else if (options_match(&connection->options, &fresh->options)) {
+			pool_unlink_locked(pool, connection);
+			return connection;
+		}
+	}
+	return NULL;
+}
+
+/* Gives the hidden connection everything that the program gave its socket on fd, which may be seen
+ * through. *nonblocking says which kind of connect() this is. */
+static bool make_alike(struct pool *pool, struct connection *connection,
+	const struct connection *fresh, int fd, bool *nonblocking)
+{
+	const struct pool_os *os = pool->os;
+	int hidden = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+	int wanted = os->get_status_flags(fd);
+	int has = os->get_status_flags(hidden);
+
+	if (wanted < 0 || has < 0 || wanted & O_ASYNC)
+		return false;
+	if (wanted != has && os->set_status_flags(hidden, wanted) < 0)
+		return false;
+	*nonblocking = wanted & O_NONBLOCK;
+	return options_apply(os, hidden, &connection->options, fd, &fresh->options) == 0;
+}
+
+/* Counts, or uncounts, a reuse. */
+static void count_reuse(struct pool *pool, struct service_point *point, int64_t change)
+{
+	atomic_fetch_add_explicit(&pool->stats.reused, (uint64_t)change, memory_order_relaxed);
+	atomic_fetch_add_explicit(&point->reused, (uint64_t)change, memory_order_relaxed);
+}
+
+/* Puts connection on fd. From the moment that it is there other threads can find it, and end it: so
+ * everything about it is settled before, and only fresh is looked at after. */
+static int put_in_place(
+	struct pool *pool, struct connection *connection, struct connection *fresh, int fd)
+{
+	int close_on_exec = pool->os->get_descriptor_flags(fd);
+	struct service_point *point = fresh->point;
+
+	if (close_on_exec < 0)
+		return close_on_exec;
+	atomic_store_explicit(&connection->fd, fd, memory_order_relaxed);
+	connection->point = point;
+	connection->watches = fresh->watches;
+	connection->fork_epoch = fresh->fork_epoch;
+	connection->uses++;
+	count_reuse(pool, point, 1);
+	atomic_store_explicit(&connection->state, CONNECTION_LIVE, memory_order_release);
+	int error = pool->os->reveal(connection, fresh, fd, close_on_exec & FD_CLOEXEC);
+	if (error < 0) {
+		count_reuse(pool, point, -1);
+		connection->point = NULL;
+		return error;
+	}
+	/* It is in use in fresh's stead. */
+	fresh->point = NULL;
+	/* Each set had fd in it a moment ago, so each has room for it. */
+	watches_restore(pool->os, &fresh->watches, fd);
+	pool_note(pool, fresh, "reused", "");
+	return 0;
+}
+
+/* Gives connection, which is out of the pool, to the program. 0; -EAGAIN if it was not fit for that
+ * and is gone; another error if fd is not to be had. */
+static int give(struct pool *pool, struct connection *connection, struct connection *fresh, int fd,
+	bool *nonblocking)
+{
+	enum discard why = DISCARDED_UNLIKE;
+
+	if (!proof_before_reuse(pool->os, connection, &why) ||
+		!make_alike(pool, connection, fresh, fd, nonblocking)) {
+		pool_discard(pool, connection, why);
+		return -EAGAIN;
+	}
+	connection->result_pending = *nonblocking;
+	int error = put_in_place(pool, connection, fresh, fd);
+	if (error == -ESTALE)
+		pool_release(pool, connection);
+	else if (error < 0)
+		pool_discard(pool, connection, DISCARDED_UNLIKE);
+	return error;
+}
+
+/* Does anything about the program's new socket forbid to put another in its place? */
+static bool replaceable(struct pool *pool, const struct connection *fresh, int fd)
+{
+	return !connection_refused(fresh) && fresh->fork_epoch == pool_fork_epoch(pool) &&
+	       watches_hold(pool->os, &fresh->watches, fd);
+}
+
+/* Counts fresh in with the service point, and returns a parked connection for it if there is one.
+ */
+static struct connection *take_one(
+	struct pool *pool, struct connection *fresh, const struct endpoint *endpoint, bool wanted)
+{
+	struct connection *connection = NULL, *doomed = NULL;
+	uint64_t now = pool->os->now_ms();
+
+	if (!pool_enter(pool))
+		return NULL;
+	pool_expire_locked(pool, now, &doomed);
+	struct service_point *point = find_point_locked(pool, endpoint, &doomed);
+	if (point && !fresh->point) {
+		fresh->point = point;
+		fresh->opened_counters[1] = &point->opened;
+		point->in_use++;
+	}
+	if (point && wanted)
+		connection = choose_locked(pool, point, fresh, now, &doomed);
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+	return connection;
+}
+
+enum taken pool_take(
+	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint)
+{
+	bool wanted = replaceable(pool, fresh, fd), nonblocking;
+	struct connection *connection;
+
+	fresh->peer = *endpoint;
+	fresh->opened_counters[0] = &pool->stats.opened;
+	while ((connection = take_one(pool, fresh, endpoint, wanted)) != NULL) {
+		int error = give(pool, connection, fresh, fd, &nonblocking);
+		if (error == 0)
+			return nonblocking ? TAKEN_PENDING : TAKEN_DONE;
+		if (error != -EAGAIN)
+			break;
+	}
+	return TAKEN_NONE;
+}

@@ -1,0 +1,164 @@
+#!/usr/bin/python3
+"""What the README says is so: its tables are the tables of the code, and its commands run.
+
+Speaks TAP. The build directory is $SPPOOL_BUILD, or build.
+"""
+
+import fcntl
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+from workshop import ROOT, run_tests
+
+BUILD = os.environ.get('SPPOOL_BUILD', os.path.join(ROOT, 'build'))
+
+
+def text_of(name):
+    with open(os.path.join(ROOT, name), encoding='utf-8') as file:
+        return file.read()
+
+
+def rows_of(name, macro):
+    """The rows of a table of the code: lists of what stands between the commas."""
+    # In a comment at the top each table shows what its rows look like.
+    text = text_of(name).split('*/', 1)[1]
+    rows = re.findall(rf'^{macro}\((.*?)\)$', text, re.MULTILINE | re.DOTALL)
+    assert rows, f'no rows in {name}'
+    return [[cell.strip() for cell in re.findall(r'"[^"]*"|[^,\s][^,]*', row)] for row in rows]
+
+
+def expect_row(cells):
+    row = '| ' + ' | '.join(cell.strip('"') for cell in cells) + ' |'
+    assert row in text_of('README.md').splitlines(), f'not in the README: {row}'
+
+
+def every_setting_is_described(_workshop):
+    for _field, variable, default, least, most, meaning in rows_of('pool/settings.inc', 'SETTING'):
+        expect_row([variable, default, f'{least} to {most}', meaning])
+
+
+def every_refusal_is_described(_workshop):
+    for _identifier, word, meaning in rows_of('pool/refusals.inc', 'REFUSAL'):
+        expect_row([word, meaning])
+
+
+def every_discard_is_described(_workshop):
+    for _identifier, word, meaning in rows_of('pool/discards.inc', 'DISCARD'):
+        expect_row([word, meaning])
+
+
+def every_counter_is_described(_workshop):
+    for _field, word, meaning in rows_of('pool/counters.inc', 'COUNTER'):
+        expect_row([word, meaning])
+
+
+def run(command, **options):
+    return subprocess.run(command, shell=True, cwd=ROOT, text=True, timeout=300,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, **options)
+
+
+def succeeds(command):
+    result = run(command)
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def demo_shows_that_it_works(command, _workshop):
+    assert 'python3 http.client' in succeeds(command + ' --requests 20')
+
+
+def bring_loopback_up():
+    with socket.socket() as control:
+        request = bytearray(struct.pack('16sH22x', b'lo', 0))
+        SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+        fcntl.ioctl(control, SIOCGIFFLAGS, request)
+        flags, = struct.unpack_from('H', request, 16)
+        struct.pack_into('H', request, 16, flags | IFF_UP)
+        fcntl.ioctl(control, SIOCSIFFLAGS, request)
+
+
+def answer_once(listener):
+    connection, _ = listener.accept()
+    with connection:
+        while b'\r\n\r\n' not in connection.recv(4096):
+            pass
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n')
+
+
+def in_a_network_of_its_own():
+    """Port 80 of localhost, without touching the machine's."""
+    bring_loopback_up()
+    with socket.create_server(('127.0.0.1', 80)) as listener:
+        threading.Thread(target=answer_once, args=[listener], daemon=True).start()
+        sys.stdout.write(succeeds(os.environ['COMMAND']))
+
+
+def a_program_runs_under_the_pool(command, _workshop):
+    inside = subprocess.run(
+        ['unshare', '--map-root-user', '--net', sys.executable, __file__, '--inside'],
+        env={**os.environ, 'COMMAND': command}, text=True, timeout=60,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert inside.returncode == 0, inside.stdout
+    assert 'hello\n' in inside.stdout and '"connects":1,' in inside.stdout, inside.stdout
+
+
+def it_installs(command, workshop):
+    succeeds(f'{command.replace("build", BUILD)} --no-rebuild --destdir {workshop.directory}')
+    found = [os.path.join(directory, name)
+             for directory, _, names in os.walk(workshop.directory) for name in names]
+    assert any(re.search('/lib/.*sppool/libsppool.so$', path) for path in found), found
+    sppool, = (path for path in found if path.endswith('/bin/sppool'))
+    # The installed one finds the installed library, from wherever the prefix is.
+    assert succeeds(f'{sppool} library').startswith(workshop.directory)
+
+
+def bench_prints(command, _workshop):
+    assert 'read-file' in succeeds(f'{command} --runs 1 --build {BUILD}')
+
+
+def by_ci(_command, _workshop):
+    """scripts/test does it, and CI is scripts/test."""
+
+
+COMMANDS = {
+    'scripts/sppool demo': demo_shows_that_it_works,
+    'scripts/sppool run --stats=- -- curl -s http://localhost/': a_program_runs_under_the_pool,
+    'scripts/setup': by_ci,
+    'meson setup build': by_ci,
+    'ninja -C build': by_ci,
+    'scripts/test': by_ci,
+    'scripts/bench': bench_prints,
+    'meson install -C build': it_installs,
+}
+
+
+def commands_of_the_readme():
+    blocks = re.findall(r'^```sh\n(.*?)^```', text_of('README.md'), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def every_command_is_tried(_workshop):
+    assert sorted(commands_of_the_readme()) == sorted(COMMANDS), commands_of_the_readme()
+
+
+def trial(command):
+    def test(workshop):
+        COMMANDS[command](command, workshop)
+    test.__name__ = command
+    return test
+
+
+if __name__ == '__main__':
+    if sys.argv[1:] == ['--inside']:
+        in_a_network_of_its_own()
+    else:
+        trials = [trial(command) for command in COMMANDS if COMMANDS[command] != by_ci]
+        sys.exit(run_tests([every_setting_is_described, every_refusal_is_described,
+                            every_discard_is_described, every_counter_is_described,
+                            every_command_is_tried, *trials], {}))
