@@ -889,7 +889,7 @@ static enum refusal verdict(const void *state)
 }
 
 const struct tracker http1_tracker = {
-	.name = "http1",
+	.name = "http",
 	.state_size = sizeof(struct http1),
 	.recognise = recognise,
 	.sent = sent,

@@ -717,7 +717,7 @@ static const char *verdict_word(const union state *state)
 Test(http1, the_state_fits_into_a_connection)
 {
 	cr_expect_leq(http1_tracker.state_size, TRACKER_STATE_MAX);
-	cr_expect_str_eq(http1_tracker.name, "http1");
+	cr_expect_str_eq(http1_tracker.name, "http");
 }
 
 Test(http1, once_refused_is_refused_for_good)
