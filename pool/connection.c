@@ -130,22 +130,24 @@ bool connection_is_connecting(const struct connection *connection)
 	return load_use(connection) & CONNECTING;
 }
 
-enum closing connection_begin_close(struct connection *connection)
+enum closing connection_begin_close(struct call call)
 {
+	struct connection *connection = call.connection;
 	uint64_t use = load_use(connection);
 
-	for (;;) {
+	while (generation_of(use) == call.generation) {
 		if (use & CLOSING)
 			return CLOSING_ELSEWHERE;
 		if (use & CONNECTING) {
 			if (change_use(connection, &use, use | CLOSE_LATER))
 				return CLOSING_DEFERRED;
-		} else if (use & (CALLS | CLAIMED)) {
+		} else if ((use & CALLS) != 1 || use & CLAIMED) {
 			return CLOSING_BUSY;
-		} else if (change_use(connection, &use, use | CLAIMED | CLOSING)) {
+		} else if (change_use(connection, &use, (use - 1) | CLAIMED | CLOSING)) {
 			return CLOSING_CLAIMED;
 		}
 	}
+	return CLOSING_ELSEWHERE;
 }
 
 bool connection_settle(struct connection *connection)

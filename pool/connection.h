@@ -112,8 +112,9 @@ enum closing {
 	CLOSING_ELSEWHERE /* another close() has it; the number may be another file's by now */
 };
 
-/* For close(), outside of any call of the caller's own. */
-enum closing connection_begin_close(struct connection *connection);
+/* For close(), of a call that found the connection on the number. If it is claimed, the call is
+ * over; else connection_leave() is still to come. */
+enum closing connection_begin_close(struct call call);
 
 /* After _begin_close() claimed it and its number was closed: has nobody touched it since? Then the
  * claim is over, and the caller may give it to the pool. */

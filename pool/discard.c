@@ -56,12 +56,18 @@ void pool_bury(struct pool *pool, struct connection *doomed)
 	}
 }
 
+/* Another thread may have written down a later time than this one has read. */
+static uint64_t elapsed(uint64_t since, uint64_t now)
+{
+	return now > since ? now - since : 0;
+}
+
 bool pool_idle_for_too_long(
 	const struct pool *pool, const struct connection *connection, uint64_t now)
 {
 	long most = pool->settings.max_idle_ms;
 
-	return most >= 0 && now - connection->parked_ms > (uint64_t)most;
+	return most >= 0 && elapsed(connection->parked_ms, now) > (uint64_t)most;
 }
 
 bool pool_lease_is_over(const struct pool *pool, const struct connection *connection, uint64_t now)
@@ -71,7 +77,7 @@ bool pool_lease_is_over(const struct pool *pool, const struct connection *connec
 	if (lease < 0)
 		return false;
 	uint64_t percent = 90 + connection->cookie % 21;
-	return (now - connection->created_ms) * 100 >= (uint64_t)lease * percent;
+	return elapsed(connection->created_ms, now) * 100 >= (uint64_t)lease * percent;
 }
 
 void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doomed)
@@ -85,14 +91,27 @@ void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doo
 	}
 }
 
-void pool_evict(struct pool *pool, struct connection *connection)
+void pool_evict(struct pool *pool, struct connection *connection, int hidden)
 {
 	struct connection *doomed = NULL;
 
 	if (!pool_enter(pool))
 		return;
-	if (connection_state(connection) == CONNECTION_PARKED)
+	if (connection_state(connection) == CONNECTION_PARKED &&
+		connection_hides(connection, hidden))
 		pool_doom_locked(pool, connection, DISCARDED_DROPPED, &doomed);
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+}
+
+void pool_evict_oldest(struct pool *pool)
+{
+	struct connection *doomed = NULL;
+
+	if (!pool_enter(pool))
+		return;
+	if (pool->parked)
+		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, &doomed);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
 }

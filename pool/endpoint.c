@@ -6,10 +6,14 @@
 
 bool endpoint_from(struct endpoint *endpoint, const struct sockaddr *address, socklen_t len)
 {
+	sa_family_t family;
+
 	memset(endpoint, 0, sizeof(*endpoint));
-	if (len < sizeof(address->sa_family))
+	if (len < sizeof(family))
 		return false;
-	switch (address->sa_family) {
+	/* The program may keep it anywhere, not aligned for a struct. */
+	memcpy(&family, address, sizeof(family));
+	switch (family) {
 	case AF_INET: {
 		struct sockaddr_in in;
 		if (len < sizeof(in))

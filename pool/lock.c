@@ -31,6 +31,9 @@ static bool wait_for(struct lock *lock, const struct pool_os *os, uint32_t self)
 				holder | WAITED_FOR, memory_order_relaxed, memory_order_relaxed))
 			os->wait(&lock->word, holder | WAITED_FOR, WAIT_MS);
 	} while (os->now_ms() < deadline);
+	/* One wait may have taken longer than all of them were to take. */
+	if (try_acquire(lock, self | WAITED_FOR))
+		return true;
 	lock_break(lock);
 	return false;
 }

@@ -23,20 +23,43 @@ static enum refusal check_settings(const struct pool *pool, const struct connect
 	return REFUSED_NOT;
 }
 
-/* Moves the connection on fd out of every epoll set and to a hidden number, if everything speaks
- * for it. */
+static void note_protocol(const struct connection *connection)
+{
+	if (connection->point && connection->tracker)
+		atomic_store_explicit(&connection->point->protocol, connection_protocol(connection),
+			memory_order_relaxed);
+}
+
+static int hide(struct pool *pool, struct connection *connection, int fd)
+{
+	int number = pool->os->hide(connection, fd);
+
+	if (number >= 0)
+		return number;
+	/* The process is short of descriptors: one that is parked makes room. */
+	pool_evict_oldest(pool);
+	return pool->os->hide(connection, fd);
+}
+
+/* Gives the connection on fd its hidden number, and takes it out of every epoll set, if everything
+ * speaks for it. The proofs are of the hidden number, which nobody else can exchange. */
 static enum refusal prepare_to_park(struct pool *pool, struct connection *connection, int fd)
 {
 	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
 
 	if (refusal == REFUSED_NOT)
 		refusal = check_settings(pool, connection);
-	if (refusal == REFUSED_NOT)
-		refusal = proof_before_parking(pool->os, connection, fd);
+	if (refusal != REFUSED_NOT)
+		return refusal;
+	int hidden = hide(pool, connection, fd);
+	if (hidden < 0)
+		return REFUSED_NO_ROOM;
+	refusal = proof_before_parking(pool->os, connection, hidden);
 	if (refusal == REFUSED_NOT && !watches_remove(pool->os, &connection->watches, fd))
 		refusal = REFUSED_WATCHED;
-	if (refusal == REFUSED_NOT && pool->os->hide(connection, fd) < 0)
-		refusal = REFUSED_NO_ROOM;
+	/* In a child that a signal handler forked just now it is gone already. */
+	if (refusal != REFUSED_NOT && connection_hides(connection, hidden))
+		pool->os->discard(connection);
 	return refusal;
 }
 
@@ -45,8 +68,13 @@ static int close_for_real(
 {
 	/* A non-blocking connect() that nothing was moved on: did it come to anything? */
 	if (!atomic_load_explicit(&connection->opened, memory_order_relaxed) &&
-		connection->cookie && proof_connected(pool->os, fd))
-		connection_opened(connection);
+		connection->cookie) {
+		if (proof_connected(pool->os, fd))
+			connection_opened(connection);
+		else
+			refusal = REFUSED_NOT_CONNECTED;
+	}
+	note_protocol(connection);
 	/* A socket that was never to be a connection is none that was refused. */
 	if (connection_state(connection) != CONNECTION_FRESH) {
 		stats_count(&pool->stats.refused[refusal]);
@@ -75,7 +103,7 @@ static void park(struct pool *pool, struct connection *connection)
 		return;
 	}
 	point->in_use--;
-	point->protocol = connection_protocol(connection);
+	note_protocol(connection);
 	atomic_store_explicit(&connection->state, CONNECTION_PARKED, memory_order_relaxed);
 	DL_PREPEND2(point->parked, connection, point_prev, point_next);
 	point->parked_count++;

@@ -100,9 +100,10 @@ struct connection *pool_adopt(struct pool *pool, int family)
 	if (!pool_enter(pool))
 		return NULL;
 	struct connection *connection = make_locked(pool);
-	pool_leave(pool);
+	/* Under the lock, so that a fork finds no memory as free that is in somebody's hands. */
 	if (connection)
 		connection_reset(connection, family, pool_fork_epoch(pool), now);
+	pool_leave(pool);
 	return connection;
 }
 

@@ -64,8 +64,11 @@ enum taken pool_take(
  * said, as -errno. */
 int pool_close(struct pool *pool, struct connection *connection, int fd);
 
-/* Closes this connection if it is parked. */
-void pool_evict(struct pool *pool, struct connection *connection);
+/* Closes this connection if it is parked on this hidden number. */
+void pool_evict(struct pool *pool, struct connection *connection, int hidden);
+
+/* Closes the least recently used one, to make room. */
+void pool_evict_oldest(struct pool *pool);
 
 /* Closes every parked connection. */
 void pool_drop(struct pool *pool);

@@ -27,7 +27,7 @@ static void add_point_json(struct text *text, const struct service_point *point)
 	text_add(text, ",\"port\":");
 	text_add_number(text, endpoint_port(&point->endpoint));
 	text_add(text, ",\"protocol\":");
-	text_add_json(text, point->protocol);
+	text_add_json(text, atomic_load_explicit(&point->protocol, memory_order_relaxed));
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		text_add(text, ",");
 		text_add_json(text, numbers[i].name);

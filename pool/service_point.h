@@ -22,8 +22,8 @@ struct service_point {
 	struct service_point *prev, *next; /* service_points.used, the latest used first */
 	struct connection *parked;         /* connection.point_prev, .point_next; newest first */
 	unsigned parked_count;
-	unsigned in_use;      /* connections of it that are live */
-	const char *protocol; /* of the last one that was parked */
+	unsigned in_use;                /* connections of it that are live */
+	_Atomic(const char *) protocol; /* of the last one that was closed */
 	_Atomic uint64_t opened, reused;
 };
 

@@ -58,21 +58,16 @@ static struct connection *choose_locked(struct pool *pool, struct service_point 
 	return NULL;
 }
 
-/* Gives the hidden connection everything that the program gave its socket on fd, which may be seen
- * through. *nonblocking says which kind of connect() this is. */
+/* Gives the hidden connection everything that the program gave its socket on fd. */
 static bool make_alike(struct pool *pool, struct connection *connection,
-	const struct connection *fresh, int fd, bool *nonblocking)
+	const struct connection *fresh, int fd, int status_flags)
 {
 	const struct pool_os *os = pool->os;
 	int hidden = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
-	int wanted = os->get_status_flags(fd);
 	int has = os->get_status_flags(hidden);
 
-	if (wanted < 0 || has < 0 || wanted & O_ASYNC)
+	if (has < 0 || (status_flags != has && os->set_status_flags(hidden, status_flags) < 0))
 		return false;
-	if (wanted != has && os->set_status_flags(hidden, wanted) < 0)
-		return false;
-	*nonblocking = wanted & O_NONBLOCK;
 	return options_apply(os, hidden, &connection->options, fd, &fresh->options) == 0;
 }
 
@@ -117,16 +112,16 @@ static int put_in_place(
 /* Gives connection, which is out of the pool, to the program. 0; -EAGAIN if it was not fit for that
  * and is gone; another error if fd is not to be had. */
 static int give(struct pool *pool, struct connection *connection, struct connection *fresh, int fd,
-	bool *nonblocking)
+	int status_flags)
 {
 	enum discard why = DISCARDED_UNLIKE;
 
 	if (!proof_before_reuse(pool->os, connection, &why) ||
-		!make_alike(pool, connection, fresh, fd, nonblocking)) {
+		!make_alike(pool, connection, fresh, fd, status_flags)) {
 		pool_discard(pool, connection, why);
 		return -EAGAIN;
 	}
-	connection->result_pending = *nonblocking;
+	connection->result_pending = status_flags & O_NONBLOCK;
 	int error = put_in_place(pool, connection, fresh, fd);
 	if (error == -ESTALE)
 		pool_release(pool, connection);
@@ -136,9 +131,11 @@ static int give(struct pool *pool, struct connection *connection, struct connect
 }
 
 /* Does anything about the program's new socket forbid to put another in its place? */
-static bool replaceable(struct pool *pool, const struct connection *fresh, int fd)
+static bool replaceable(struct pool *pool, const struct connection *fresh, int fd, int status_flags)
 {
-	return !connection_refused(fresh) && fresh->fork_epoch == pool_fork_epoch(pool) &&
+	/* Signals are sent for the socket, not for the number: fcntl(2), F_SETOWN. */
+	return status_flags >= 0 && !(status_flags & O_ASYNC) && !connection_refused(fresh) &&
+	       fresh->fork_epoch == pool_fork_epoch(pool) &&
 	       watches_hold(pool->os, &fresh->watches, fd);
 }
 
@@ -169,15 +166,16 @@ static struct connection *take_one(
 enum taken pool_take(
 	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint)
 {
-	bool wanted = replaceable(pool, fresh, fd), nonblocking;
+	int status_flags = pool->os->get_status_flags(fd);
+	bool wanted = replaceable(pool, fresh, fd, status_flags);
 	struct connection *connection;
 
 	fresh->peer = *endpoint;
 	fresh->opened_counters[0] = &pool->stats.opened;
 	while ((connection = take_one(pool, fresh, endpoint, wanted)) != NULL) {
-		int error = give(pool, connection, fresh, fd, &nonblocking);
+		int error = give(pool, connection, fresh, fd, status_flags);
 		if (error == 0)
-			return nonblocking ? TAKEN_PENDING : TAKEN_DONE;
+			return status_flags & O_NONBLOCK ? TAKEN_PENDING : TAKEN_DONE;
 		if (error != -EAGAIN)
 			break;
 	}

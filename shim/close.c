@@ -16,34 +16,35 @@ static int to_libc_result(int result)
 	return -1;
 }
 
-static int close_tracked(int fd, struct connection *connection)
+static int close_tracked(int fd, struct call call)
 {
-	if (connection_hides(connection, fd))
-		return process_bad_descriptor();
-	if (!process_may_pool())
-		return libc()->close(fd);
-	/* A cancellation point as ever, but before anything is begun. */
-	pthread_testcancel();
-	switch (connection_begin_close(connection)) {
+	switch (connection_begin_close(call)) {
 	case CLOSING_CLAIMED:
-		return to_libc_result(pool_close(&process_pool, connection, fd));
+		return to_libc_result(pool_close(&process_pool, call.connection, fd));
 	case CLOSING_DEFERRED:
+		connection_leave(call);
 		return 0;
 	case CLOSING_BUSY:
 		stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
-		process_end(fd, connection);
+		process_end(fd, call.connection);
 		break;
 	case CLOSING_ELSEWHERE:
 		break;
 	}
+	connection_leave(call);
 	return libc()->close(fd);
 }
 
 int close(int fd)
 {
-	struct connection *connection = fdtable_get(fd);
-
-	return connection ? close_tracked(fd, connection) : libc()->close(fd);
+	if (!fdtable_get(fd) || !process_may_pool())
+		return libc()->close(fd);
+	/* A cancellation point as ever, but before anything is begun. */
+	pthread_testcancel();
+	struct call call = fdtable_enter(fd);
+	if (call.hidden)
+		return process_bad_descriptor();
+	return call.connection ? close_tracked(fd, call) : libc()->close(fd);
 }
 
 int shutdown(int fd, int how)

@@ -48,6 +48,7 @@ static int connect_untracked(int fd, const struct sockaddr *address, socklen_t l
 
 static int connect_for_real(struct call call, int fd, const struct sockaddr *address, socklen_t len)
 {
+	os_log(3, call.connection, "opening", "");
 	int result = libc()->connect(fd, address, len);
 
 	if (!is_under_way(result)) {

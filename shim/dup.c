@@ -28,7 +28,7 @@ static void make_way(int number)
 	struct connection *connection = fdtable_get(number);
 
 	if (connection && connection_hides(connection, number) && process_may_pool())
-		pool_evict(&process_pool, connection);
+		pool_evict(&process_pool, connection, number);
 }
 
 /* After it: what was on that number is closed. */

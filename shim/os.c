@@ -167,9 +167,9 @@ static int reveal(
 	while (result == -EBUSY);
 	if (result < 0)
 		return (int)result;
-	bool in_place = fdtable_change(fd, fresh, connection);
+	/* Before it is in the table, where another thread can close it, and hide it again. */
 	discard(connection);
-	return in_place ? 0 : -ESTALE;
+	return fdtable_change(fd, fresh, connection) ? 0 : -ESTALE;
 }
 
 static void forget(struct connection *connection, int fd)
@@ -190,7 +190,7 @@ static int close_number(int fd)
 	return result;
 }
 
-static void note(const struct connection *connection, const char *event, const char *why)
+void os_log(int level, const struct connection *connection, const char *event, const char *why)
 {
 	char data[96];
 	struct text peer = {.data = data, .size = sizeof(data) - 1};
@@ -201,7 +201,12 @@ static void note(const struct connection *connection, const char *event, const c
 		text_add_number(&peer, endpoint_port(&connection->peer));
 	}
 	data[peer.len] = '\0';
-	log_line(2, event, " ", data, *why ? ": " : "", why, NULL);
+	log_line(level, event, " ", data, *why ? ": " : "", why, NULL);
+}
+
+static void note(const struct connection *connection, const char *event, const char *why)
+{
+	os_log(2, connection, event, why);
 }
 
 const struct pool_os real_os = {

@@ -15,5 +15,8 @@ struct descriptor_room {
 /* Reads RLIMIT_NOFILE. Called once, at start. */
 struct descriptor_room os_measure_room(void);
 
+/* A line in the log about a connection; why may be empty. */
+void os_log(int level, const struct connection *connection, const char *event, const char *why);
+
 /* In a forked child: it has another thread id. */
 void os_after_fork_in_child(void);

@@ -87,8 +87,9 @@ static void after_fork_in_child(void)
 
 static void complain(const struct setting *setting, const char *value)
 {
-	char data[48];
+	char data[64], shown[64];
 	struct text range = {.data = data, .size = sizeof(data) - 1};
+	struct text start = {.data = shown, .size = sizeof(shown) - 1};
 
 	text_add_number(&range, setting->least);
 	text_add(&range, " to ");
@@ -96,7 +97,10 @@ static void complain(const struct setting *setting, const char *value)
 	text_add(&range, "; using ");
 	text_add_number(&range, setting->default_value);
 	data[range.len] = '\0';
-	log_always(setting->variable, "=", value, " is not a whole number from ", data, NULL);
+	text_add(&start, value);
+	shown[start.len] = '\0';
+	log_always(setting->variable, "=", shown, start.cut ? "..." : "",
+		" is not allowed: a whole number from ", data, NULL);
 }
 
 static struct settings read_environment(void)
@@ -120,7 +124,8 @@ static void open_statistics(void)
 	if (!where || !*where)
 		return;
 	if (!statistics_open(where))
-		log_always("SP_STATS=", where, " is longer than a file's name can be", NULL);
+		log_always(
+			"SP_STATS is longer than a file's name can be; nothing is written", NULL);
 	else
 		atexit(statistics_write);
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/log.h"
 #include "shim/process.h"
 #include "shim/raw.h"
 
@@ -60,6 +61,13 @@ static bool expand(char *name, size_t size)
 	return !text.cut;
 }
 
+/* Did the program call no connect()? Then it may be a helper of the one that matters, whose output
+ * somebody reads. */
+static bool is_idle(void)
+{
+	return atomic_load_explicit(&process_pool.stats.connects, memory_order_relaxed) == 0;
+}
+
 /* A descriptor to write to, or -1. *buffer is room for a file's name. */
 static int open_target(char *buffer)
 {
@@ -75,10 +83,11 @@ static int open_target(char *buffer)
 		return -1;
 	int fd = (int)RAW4(
 		openat, AT_FDCWD, buffer, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
-	if (fd < 0)
+	if (fd < 0) {
+		log_line(1, "SP_STATS: ", buffer, " cannot be written", NULL);
 		return -1;
-	bool idle = atomic_load_explicit(&process_pool.stats.connects, memory_order_relaxed) == 0;
-	if (idle && RAW2(fstat, fd, &now) == 0 && now.st_size > 0) {
+	}
+	if (is_idle() && RAW2(fstat, fd, &now) == 0 && now.st_size > 0) {
 		RAW1(close, fd);
 		return -1;
 	}
@@ -112,7 +121,9 @@ static void compose(struct text *text)
 
 void statistics_write(void)
 {
-	if (!wanted || !process_may_pool())
+	bool one_each = to_standard_output || strstr(path, "%p");
+
+	if (!wanted || !process_may_pool() || (one_each && is_idle()))
 		return;
 	size_t size = PATH_MAX + REST_SIZE + POINT_SIZE * (process_pool.points.count + 1UL);
 	char *memory = process_pool.os->map(size);

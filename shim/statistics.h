@@ -7,6 +7,6 @@
  * output. Called once, at start; false if the name is too long. */
 bool statistics_open(const char *where);
 
-/* Writes them. A process that called no connect() writes only where nothing was written before: a
- * shell that runs the program that matters ends after it. */
+/* Writes them. A process that called no connect() writes only into a file in which nothing was
+ * written before: it may be the shell that runs the program that matters, or a helper of it. */
 void statistics_write(void);

@@ -95,7 +95,7 @@ def options_become_settings(workshop):
         result = sppool(workshop, 'run', *options, 'env')
         return sorted(line for line in result.stdout.split('\n') if line.startswith('SP_'))
     assert settings() == []
-    assert settings('--stats', '--log') == ['SP_LOG=1', 'SP_STATS=-']
+    assert settings('--stats', '--log') == ['SP_LOG=2', 'SP_STATS=-']
     assert settings('--stats=a b', '--log=3') == ['SP_LOG=3', 'SP_STATS=a b']
 
 

@@ -8,7 +8,17 @@
 #include <string.h>
 #include <sys/mman.h>
 
-struct fake fake = {.now_ms = 1000000, .thread_id = 1};
+#define AT_BEGINNING                                                                               \
+	{                                                                                          \
+		.now_ms = 1000000, .thread_id = 1                                                  \
+	}
+
+struct fake fake = AT_BEGINNING;
+
+void fake_reset(void)
+{
+	fake = (struct fake)AT_BEGINNING;
+}
 
 static void run_once(void (**happening)(void))
 {
@@ -324,11 +334,12 @@ static int reveal(
 	fake.descriptors[fd].socket = fake_socket_on(number);
 	fake.descriptors[fd].socket->references++;
 	fake.descriptors[fd].flags = close_on_exec ? FD_CLOEXEC : 0;
+	/* Before it is in the table, where another thread can close it, and hide it again. */
+	fake_close(unhide(connection));
 	if (fake.descriptors[fd].connection == fresh && !error)
 		fake.descriptors[fd].connection = connection;
 	else
 		error = -ESTALE;
-	fake_close(unhide(connection));
 	return end(FAKE_REVEAL, error);
 }
 
@@ -376,7 +387,9 @@ static void note(const struct connection *connection, const char *event, const c
 static uint64_t now_ms(void)
 {
 	begin_waiting(FAKE_NOW_MS);
-	return fake.now_ms;
+	uint64_t now = fake.now_ms;
+	end(FAKE_NOW_MS, 0);
+	return now;
 }
 
 static void *map(size_t size)
@@ -406,6 +419,16 @@ static void wake(_Atomic uint32_t *word)
 	(void)word;
 	begin(FAKE_WAKE);
 	end(FAKE_WAKE, 0);
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) bool fake_acquire(struct lock *lock)
+{
+	return lock_acquire(lock, &fake_os);
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) void fake_release(struct lock *lock)
+{
+	lock_release(lock, &fake_os);
 }
 
 const struct pool_os fake_os = {

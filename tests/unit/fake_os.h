@@ -2,7 +2,7 @@
  * call is counted, can be told to fail, and can have something happen just before or after it, as
  * if another thread did that. A call that is made while the pool's lock is held fails the test.
  *
- * Criterion runs every test in a process of its own, so nothing here is ever reset.
+ * Criterion runs every test in a process of its own, so each finds the fake system as new.
  */
 #pragma once
 
@@ -99,6 +99,9 @@ struct fake {
 extern struct fake fake;
 extern const struct pool_os fake_os;
 
+/* For a test that wants several worlds, one after the other. */
+void fake_reset(void);
+
 /* The lowest free number, for a new socket: not connected, quiet, with default options. */
 int fake_socket(void);
 
@@ -116,6 +119,10 @@ static inline bool fake_is_open(int fd)
 {
 	return fake_socket_on(fd) != NULL;
 }
+
+/* The lock, without clang's check of who holds it: in tests it is others who do. */
+bool fake_acquire(struct lock *lock);
+void fake_release(struct lock *lock);
 
 /* The value of an option that is an int. */
 int fake_option(int fd, int level, int name);

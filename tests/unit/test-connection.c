@@ -23,6 +23,16 @@ static void setup(void)
 
 TestSuite(connection, .init = setup);
 
+static enum closing begin_close(void)
+{
+	struct call call = connection_enter(&connection);
+	enum closing closing = connection_begin_close(call);
+
+	if (closing != CLOSING_CLAIMED)
+		connection_leave(call);
+	return closing;
+}
+
 static bool move(struct call call, enum direction direction, const char *bytes, size_t len)
 {
 	const struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
@@ -86,9 +96,9 @@ Test(connection, a_call_under_way_keeps_close_from_having_it)
 	struct call call = connection_enter(&connection);
 
 	cr_expect_eq(call.connection, &connection);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_BUSY);
+	cr_expect_eq(begin_close(), CLOSING_BUSY);
 	connection_leave(call);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_expect_eq(begin_close(), CLOSING_CLAIMED);
 }
 
 Test(connection, every_call_under_way_counts)
@@ -96,9 +106,9 @@ Test(connection, every_call_under_way_counts)
 	struct call one = connection_enter(&connection), two = connection_enter(&connection);
 
 	connection_leave(two);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_BUSY);
+	cr_expect_eq(begin_close(), CLOSING_BUSY);
 	connection_leave(one);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_expect_eq(begin_close(), CLOSING_CLAIMED);
 }
 
 Test(connection, a_call_that_comes_back_late_does_not_leave_for_another)
@@ -109,18 +119,18 @@ Test(connection, a_call_that_comes_back_late_does_not_leave_for_another)
 	struct call now = connection_enter(&connection);
 	cr_expect_neq(late.generation, now.generation);
 	connection_leave(late);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_BUSY);
+	cr_expect_eq(begin_close(), CLOSING_BUSY);
 	connection_leave(now);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_expect_eq(begin_close(), CLOSING_CLAIMED);
 }
 
 Test(connection, an_end_forgets_calls_and_claims)
 {
 	connection_enter(&connection);
 	connection_end(&connection);
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	connection_end(&connection);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_expect_eq(begin_close(), CLOSING_CLAIMED);
 }
 
 /* ---- connect() ---- */
@@ -135,7 +145,7 @@ Test(connection, a_connect_is_begun_by_the_only_call_under_way)
 	cr_expect_eq(connection_end_connect(call), CONNECTING_DONE);
 	cr_expect_not(connection_is_connecting(&connection));
 	connection_leave(call);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_expect_eq(begin_close(), CLOSING_CLAIMED);
 }
 
 Test(connection, a_connect_is_not_begun_while_another_call_is_under_way)
@@ -163,7 +173,7 @@ Test(connection, a_connect_is_not_begun_on_what_has_ended_or_is_being_closed)
 
 	connection_end(&connection);
 	cr_expect_not(connection_begin_connect(late));
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	struct call call = connection_enter(&connection);
 	cr_expect_not(connection_begin_connect(call));
 }
@@ -173,7 +183,7 @@ Test(connection, a_close_during_a_connect_is_left_to_it)
 	struct call call = connection_enter(&connection);
 
 	cr_assert(connection_begin_connect(call));
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_DEFERRED);
+	cr_expect_eq(begin_close(), CLOSING_DEFERRED);
 	cr_expect_eq(connection_end_connect(call), CONNECTING_CLOSED);
 	cr_assert(connection_begin_connect(call));
 	cr_expect_eq(connection_end_connect(call), CONNECTING_DONE, "it is told once");
@@ -184,45 +194,45 @@ Test(connection, that_ends_during_a_connect_is_given_back_by_that)
 	struct call call = connection_enter(&connection);
 
 	cr_assert(connection_begin_connect(call));
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_DEFERRED);
+	cr_expect_eq(begin_close(), CLOSING_DEFERRED);
 	cr_expect_not(connection_displaced(&connection, FD));
-	cr_expect_eq(connection_end_connect(call), CONNECTING_ENDED,
-		"there is nothing left to close");
+	cr_expect_eq(
+		connection_end_connect(call), CONNECTING_ENDED, "there is nothing left to close");
 	struct call next = connection_enter(&connection);
 	cr_expect_neq(next.generation, call.generation);
 	connection_leave(call);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_BUSY);
+	cr_expect_eq(begin_close(), CLOSING_BUSY);
 }
 
 /* ---- close() ---- */
 
 Test(connection, a_close_that_nobody_disturbs_is_settled_and_its_claim_over)
 {
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	cr_expect(connection_settle(&connection));
 	cr_expect_eq(atomic_load(&connection.fd), -1, "it is on no number of the program's");
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_expect(connection_begin_connect(connection_enter(&connection)));
 }
 
 Test(connection, a_second_close_is_told_that_another_one_has_it)
 {
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_ELSEWHERE);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
+	cr_expect_eq(begin_close(), CLOSING_ELSEWHERE);
 	struct call call = connection_enter(&connection);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_ELSEWHERE);
+	cr_expect_eq(begin_close(), CLOSING_ELSEWHERE);
 	connection_leave(call);
 }
 
 Test(connection, a_call_that_is_under_way_when_the_number_was_closed_unsettles_it)
 {
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	connection_enter(&connection);
 	cr_expect_not(connection_settle(&connection));
 }
 
 Test(connection, a_refusal_while_it_is_closed_unsettles_it)
 {
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	struct call call = connection_enter(&connection);
 	connection_refuse(&connection, REFUSED_SHUTDOWN);
 	connection_leave(call);
@@ -231,7 +241,7 @@ Test(connection, a_refusal_while_it_is_closed_unsettles_it)
 
 Test(connection, bytes_that_move_while_it_is_closed_unsettle_it_though_the_call_is_over)
 {
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	moved(SENT, REQUEST, sizeof(REQUEST) - 1);
 	cr_expect_str_eq(refusal_now(), "contended");
 	cr_expect_not(connection_settle(&connection));
@@ -239,7 +249,7 @@ Test(connection, bytes_that_move_while_it_is_closed_unsettle_it_though_the_call_
 
 Test(connection, a_call_that_looked_it_up_before_the_close_finds_another_generation_after_it)
 {
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	struct call early = connection_enter(&connection);
 	connection_leave(early);
 	cr_assert(connection_settle(&connection));
@@ -268,7 +278,7 @@ Test(connection, that_is_displaced_from_a_number_that_it_has_left_lives_on)
 
 Test(connection, that_is_displaced_while_it_is_closed_is_the_closers)
 {
-	cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+	cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 	cr_expect_not(connection_displaced(&connection, FD));
 	cr_expect(connection_settle(&connection), "the number was closed and opened again");
 }
@@ -288,7 +298,7 @@ Test(connection, that_is_displaced_while_a_call_has_it_is_that_calls_to_give_bac
 	struct call next = connection_enter(&connection);
 	cr_expect_neq(next.generation, call.generation);
 	connection_leave(call);
-	cr_expect_eq(connection_begin_close(&connection), CLOSING_BUSY);
+	cr_expect_eq(begin_close(), CLOSING_BUSY);
 }
 
 /* ---- what is told too late, or while somebody has it ---- */
@@ -372,7 +382,7 @@ Test(connection, whatever_is_told_while_somebody_has_it_makes_it_unpoolable_and_
 	for (size_t i = 0; i < COUNT(tellers); i++) {
 		connection_end(&connection);
 		setup();
-		cr_assert_eq(connection_begin_close(&connection), CLOSING_CLAIMED);
+		cr_assert_eq(begin_close(), CLOSING_CLAIMED);
 		struct call call = connection_enter(&connection);
 		cr_expect_not(tellers[i].tell(call), "%s", tellers[i].name);
 		cr_expect(is_untouched(), "%s", tellers[i].name);
@@ -387,11 +397,10 @@ Test(connection, whatever_is_told_leaves_it_to_the_next)
 		setup();
 		struct call call = connection_enter(&connection);
 		cr_expect_not(tellers[i].tell(call), "%s", tellers[i].name);
-		cr_expect_not(is_untouched() && !connection_refused(&connection), "%s",
-			tellers[i].name);
+		cr_expect_not(
+			is_untouched() && !connection_refused(&connection), "%s", tellers[i].name);
 		connection_leave(call);
-		cr_expect_eq(connection_begin_close(&connection), CLOSING_CLAIMED, "%s",
-			tellers[i].name);
+		cr_expect_eq(begin_close(), CLOSING_CLAIMED, "%s", tellers[i].name);
 	}
 }
 
@@ -459,15 +468,29 @@ Test(connection, more_epoll_sets_than_can_be_remembered_refuse)
 	cr_expect_str_eq(refusal_now(), "watched");
 }
 
-Test(connection, a_bound_address_is_kept_and_a_bound_port_refuses)
+/* bind() to a host's address only: Linux chooses a port unless it is told to wait with that. */
+static const struct endpoint bound_to_address = {.family = AF_INET, .address = {127, 0, 0, 2}};
+
+Test(connection, a_bound_address_without_a_port_is_kept)
 {
-	const struct endpoint address_only = {.family = AF_INET, .address = {127, 0, 0, 2}};
+	const int yes = 1;
 	struct call call = connection_enter(&connection);
 
-	cr_expect_not(connection_bound(call, &address_only));
-	cr_expect_eq(memcmp(&connection.local, &address_only, sizeof(address_only)), 0);
+	connection_set_option(call, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
+	cr_expect_not(connection_bound(call, &bound_to_address));
+	cr_expect_eq(memcmp(&connection.local, &bound_to_address, sizeof(bound_to_address)), 0);
 	cr_expect_str_eq(refusal_now(), "none");
 	tell_bound(call);
+	cr_expect_str_eq(refusal_now(), "bound", "a port of its own");
+}
+
+Test(connection, a_bound_address_for_which_the_kernel_chose_a_port_refuses)
+{
+	const int no = 0;
+	struct call call = connection_enter(&connection);
+
+	connection_set_option(call, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &no, sizeof(no));
+	cr_expect_not(connection_bound(call, &bound_to_address));
 	cr_expect_str_eq(refusal_now(), "bound");
 }
 
@@ -511,7 +534,7 @@ Test(connection, only_the_bytes_that_moved_are_counted_and_fed)
 	cr_expect_eq(connection.sent, 5);
 	cr_expect_eq(connection.prefix_len, 4, "the first piece was enough to know the protocol");
 	connection_leave(call);
-	moved(SENT, REQUEST + 5, sizeof(REQUEST) - 1 - 5);
+	moved(SENT, &REQUEST[5], sizeof(REQUEST) - 1 - 5);
 	moved(RECEIVED, ANSWER, sizeof(ANSWER) - 1);
 	cr_expect_str_eq(verdict(), "none");
 }
@@ -587,7 +610,7 @@ Test(connection, the_tracker_gets_every_byte_once_however_the_first_ones_are_cut
 	for (size_t cut = 0; cut < sizeof(REQUEST); cut++) {
 		setup();
 		moved(SENT, REQUEST, cut);
-		moved(SENT, REQUEST + cut, sizeof(REQUEST) - 1 - cut);
+		moved(SENT, &REQUEST[cut], sizeof(REQUEST) - 1 - cut);
 		cr_expect_str_eq(verdict(), "busy", "cut at %zu", cut);
 		moved(RECEIVED, ANSWER, sizeof(ANSWER) - 1);
 		cr_expect_str_eq(verdict(), "none", "cut at %zu: %s", cut, verdict());

@@ -1,0 +1,225 @@
+/* A program, and the shim around it, as the pool sees them: sockets are opened, connected, used and
+ * closed on the fake system, in the same order of calls as in shim/.
+ */
+#pragma once
+
+#include "tests/unit/fake_os.h"
+
+#include <criterion/criterion.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "pool/pool.h"
+#include "pool/proof.h"
+
+#define REQUEST "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define ANSWER  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+static struct pool pool;
+
+/* A new process, with a pool of these settings. */
+static inline void pool_with(struct settings settings)
+{
+	fake_reset();
+	fake.pool = &pool;
+	pool_init(&pool, &fake_os, &settings);
+}
+
+static inline struct endpoint endpoint_number(unsigned number)
+{
+	return (struct endpoint){
+		.family = AF_INET,
+		.port = htons(80),
+		.address = {10, (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number},
+	};
+}
+
+static inline struct connection *connection_on(int fd)
+{
+	return fake.descriptors[fd].connection;
+}
+
+static inline uint64_t cookie_on(int fd)
+{
+	return fake_socket_on(fd)->cookie;
+}
+
+static inline int open_socket_of(int family)
+{
+	int fd = fake_socket();
+	struct connection *connection = pool_adopt(&pool, family);
+
+	if (connection)
+		atomic_store(&connection->fd, fd);
+	fake.descriptors[fd].connection = connection;
+	return fd;
+}
+
+static inline int open_socket(void)
+{
+	return open_socket_of(AF_INET);
+}
+
+static inline void connect_for_real(struct call call, int fd)
+{
+	fake_socket_on(fd)->info.tcpi_state = FAKE_ESTABLISHED;
+	fake_socket_on(fd)->info.tcpi_bytes_acked = 1;
+	call.connection->uses++;
+	atomic_store(&call.connection->state, CONNECTION_LIVE);
+	cr_assert_eq(connection_end_connect(call), CONNECTING_DONE);
+	cr_assert_not(connection_connected(call, cookie_on(fd), true));
+	connection_leave(call);
+}
+
+static inline enum taken connect_socket(int fd, struct endpoint to)
+{
+	struct call call = connection_enter(connection_on(fd));
+
+	cr_assert(connection_begin_connect(call));
+	if (!endpoint_bind(&to, &call.connection->local))
+		connection_refuse(call.connection, REFUSED_BOUND);
+	stats_count(&pool.stats.connects);
+	enum taken taken = pool_take(&pool, call.connection, fd, &to);
+	if (taken == TAKEN_NONE) {
+		connect_for_real(call, fd);
+		return taken;
+	}
+	cr_assert_eq(connection_end_connect(call), CONNECTING_DONE);
+	cr_assert(connection_displaced(call.connection, fd));
+	pool_release(&pool, call.connection);
+	return taken;
+}
+
+/* socket() and connect(), to a service point that has no fitting connection, or to one that has. */
+static inline int connected_to(unsigned number)
+{
+	int fd = open_socket();
+
+	connect_socket(fd, endpoint_number(number));
+	return fd;
+}
+
+/* Does a new socket's connect() give this very connection? */
+static inline bool is_reused_by(int fd, uint64_t cookie)
+{
+	return connect_socket(fd, endpoint_number(1)) != TAKEN_NONE && cookie_on(fd) == cookie;
+}
+
+static inline void send_bytes(int fd, const char *bytes, size_t len)
+{
+	const struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+	struct call call = connection_enter(connection_on(fd));
+
+	fake_socket_on(fd)->info.tcpi_bytes_acked += len;
+	cr_assert_not(connection_moved(call, SENT, &vector, len));
+	connection_leave(call);
+}
+
+static inline void receive_bytes(int fd, const char *bytes, size_t len)
+{
+	const struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+	struct call call = connection_enter(connection_on(fd));
+
+	fake_socket_on(fd)->info.tcpi_bytes_received += len;
+	cr_assert_not(connection_moved(call, RECEIVED, &vector, len));
+	connection_leave(call);
+}
+
+static inline void exchange(int fd)
+{
+	send_bytes(fd, REQUEST, sizeof(REQUEST) - 1);
+	receive_bytes(fd, ANSWER, sizeof(ANSWER) - 1);
+}
+
+static inline enum closing begin_close(struct connection *connection)
+{
+	return connection_begin_close(connection_enter(connection));
+}
+
+static inline int close_socket(int fd)
+{
+	struct connection *connection = connection_on(fd);
+
+	cr_assert_eq(begin_close(connection), CLOSING_CLAIMED);
+	return pool_close(&pool, connection, fd);
+}
+
+/* A whole use: the result is the connection's cookie. */
+static inline uint64_t use_and_close(unsigned number)
+{
+	int fd = connected_to(number);
+	uint64_t cookie = cookie_on(fd);
+
+	exchange(fd);
+	close_socket(fd);
+	return cookie;
+}
+
+static inline void set_option(int fd, int level, int name, int value)
+{
+	struct call call = connection_enter(connection_on(fd));
+
+	cr_assert_eq(fake_os.set_option(fd, level, name, &value, sizeof(value)), 0);
+	cr_assert_not(connection_set_option(call, level, name, &value, sizeof(value)));
+	connection_leave(call);
+}
+
+static inline void watch_socket(int fd, int epfd, uint32_t events, uint64_t data)
+{
+	struct epoll_event event = {.events = events, .data.u64 = data};
+	struct call call = connection_enter(connection_on(fd));
+
+	cr_assert_eq(fake_os.watch(epfd, EPOLL_CTL_ADD, fd, &event), 0);
+	cr_assert_not(connection_watch(call, epfd, EPOLL_CTL_ADD, &event));
+	connection_leave(call);
+}
+
+/* bind() to an address of the host, without a port. */
+static inline void bind_socket(int fd, uint8_t last_byte)
+{
+	const struct endpoint local = {.family = AF_INET, .address = {127, 0, 0, last_byte}};
+	struct call call = connection_enter(connection_on(fd));
+
+	set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	cr_assert_not(connection_bound(call, &local));
+	connection_leave(call);
+}
+
+static inline uint64_t refused(enum refusal refusal)
+{
+	return pool.stats.refused[refusal];
+}
+
+static inline uint64_t discarded(enum discard discard)
+{
+	return pool.stats.discarded[discard];
+}
+
+static inline uint64_t discarded_in_all(void)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < DISCARD_COUNT; i++)
+		sum += pool.stats.discarded[i];
+	return sum;
+}
+
+/* The lists and counts agree with each other, and with the numbers that are open. */
+static inline void expect_books_in_order(void)
+{
+	const struct service_point *point = pool.points.used;
+	unsigned parked = 0, points = 0;
+
+	for (; point; point = point->next, points++) {
+		unsigned here = 0;
+		const struct connection *connection = point->parked;
+		for (; connection; connection = connection->point_next, here++)
+			cr_expect_eq(connection_state(connection), CONNECTION_PARKED);
+		cr_expect_eq(here, point->parked_count);
+		parked += here;
+	}
+	cr_expect_eq(points, pool.points.count);
+	cr_expect_eq(parked, pool.parked_count);
+	cr_expect_eq(fake_hidden_count(), parked);
+	cr_expect_eq(atomic_load(&pool.lock.word), 0);
+}
