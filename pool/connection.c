@@ -5,13 +5,15 @@
 #include <string.h>
 
 /* The word `use`: generation, flags, calls under way. */
-#define CALLS       0xffffULL
-#define CLAIMED     (1ULL << 16) /* one call, or close(), has it for itself */
-#define CONNECTING  (1ULL << 17) /* with CLAIMED: connect() is at work on its number */
-#define CLOSE_LATER (1ULL << 18) /* with CONNECTING: a close() was left to that connect() */
-#define ORPHANED    (1ULL << 19) /* with CLAIMED: it has ended; who has it gives it back */
-#define CLOSING     (1ULL << 20) /* with CLAIMED: by close() */
-#define GENERATION  32
+#define CALLS      0xffffULL
+#define CLAIMED    (1ULL << 16) /* one call, or close(), has it for itself */
+#define CONNECTING (1ULL << 17) /* with CLAIMED: connect() is at work on its number */
+#define ORPHANED   (1ULL << 19) /* with CLAIMED: it has ended; who has it gives it back */
+#define CLOSING    (1ULL << 20) /* with CLAIMED: by close() */
+#define GENERATION 32
+
+/* More calls under way than this are not counted: far below CALLS, so that it cannot overflow. */
+#define CALLS_MOST 0x7fff
 
 /* How often to try again to have a connection that another thread is just telling its tracker
  * about; that takes well under a microsecond unless the thread loses its processor. */
@@ -51,8 +53,14 @@ static void pause_briefly(void)
 struct call connection_enter(struct connection *connection)
 {
 	uint64_t use = atomic_fetch_add_explicit(&connection->use, 1, memory_order_acquire);
+	struct call call = {.connection = connection, .generation = generation_of(use)};
 
-	return (struct call){.connection = connection, .generation = generation_of(use)};
+	if ((use & CALLS) < CALLS_MOST)
+		return call;
+	/* A program that jumps out of calls by siglongjmp() never leaves them. */
+	connection_leave(call);
+	connection_refuse(connection, REFUSED_IN_FLIGHT);
+	return (struct call){0};
 }
 
 void connection_leave(struct call call)
@@ -84,18 +92,14 @@ static bool claim(struct call call, uint64_t flags)
 	return false;
 }
 
-/* Gives up a claim, and what close() left to it; *left_a_close may be NULL. true if the connection
- * ended meanwhile and is the caller's to give back. */
-static bool unclaim(struct connection *connection, bool *left_a_close)
+/* Gives up a claim. true if the connection ended meanwhile and is the caller's to give back. */
+static bool unclaim(struct connection *connection)
 {
 	uint64_t use = load_use(connection), to;
 
-	do {
-		to = use & ORPHANED ? next_generation(use)
-				    : use & ~(CLAIMED | CONNECTING | CLOSE_LATER);
-	} while (!change_use(connection, &use, to));
-	if (left_a_close)
-		*left_a_close = use & CLOSE_LATER;
+	do
+		to = use & ORPHANED ? next_generation(use) : use & ~(CLAIMED | CONNECTING);
+	while (!change_use(connection, &use, to));
 	return use & ORPHANED;
 }
 
@@ -116,13 +120,9 @@ bool connection_begin_connect(struct call call)
 	return false;
 }
 
-enum connecting connection_end_connect(struct call call)
+bool connection_end_connect(struct call call)
 {
-	bool left_a_close;
-
-	if (unclaim(call.connection, &left_a_close))
-		return CONNECTING_ENDED;
-	return left_a_close ? CONNECTING_CLOSED : CONNECTING_DONE;
+	return unclaim(call.connection);
 }
 
 bool connection_is_connecting(const struct connection *connection)
@@ -138,14 +138,10 @@ enum closing connection_begin_close(struct call call)
 	while (generation_of(use) == call.generation) {
 		if (use & CLOSING)
 			return CLOSING_ELSEWHERE;
-		if (use & CONNECTING) {
-			if (change_use(connection, &use, use | CLOSE_LATER))
-				return CLOSING_DEFERRED;
-		} else if ((use & CALLS) != 1 || use & CLAIMED) {
+		if ((use & CALLS) != 1 || use & CLAIMED)
 			return CLOSING_BUSY;
-		} else if (change_use(connection, &use, (use - 1) | CLAIMED | CLOSING)) {
+		if (change_use(connection, &use, (use - 1) | CLAIMED | CLOSING))
 			return CLOSING_CLAIMED;
-		}
 	}
 	return CLOSING_ELSEWHERE;
 }
@@ -208,6 +204,7 @@ void connection_reset(
 	connection->opened_counters[0] = connection->opened_counters[1] = NULL;
 	connection->watches.count = 0;
 	connection->options.count = 0;
+	connection->options.lends_nodelay = false;
 	connection->tracker = NULL;
 	memset(connection->tracker_state, 0, sizeof(connection->tracker_state));
 	atomic_store_explicit(&connection->state, CONNECTION_FRESH, memory_order_release);
@@ -308,7 +305,7 @@ bool connection_moved(
 			feed(connection, direction, vector->iov_base, len);
 		total -= len;
 	}
-	return unclaim(connection, NULL);
+	return unclaim(connection);
 }
 
 /* For what succeeded on the connection and is to be written down: false if that is too late, or if
@@ -325,19 +322,18 @@ bool connection_set_option(struct call call, int level, int name, const void *va
 {
 	if (!claim_or_refuse(call))
 		return false;
-	if (!options_record(&call.connection->options, level, name, value, size))
+	bool connected = connection_state(call.connection) != CONNECTION_FRESH;
+	if (!options_record(&call.connection->options, level, name, value, size, connected))
 		connection_refuse(call.connection, REFUSED_SOCKET_OPTION);
-	return unclaim(call.connection, NULL);
+	return unclaim(call.connection);
 }
 
-bool connection_connected(struct call call, uint64_t cookie, bool established)
+bool connection_connected(struct call call)
 {
 	if (!claim_or_refuse(call))
 		return false;
-	call.connection->cookie = cookie;
-	if (established)
-		connection_opened(call.connection);
-	return unclaim(call.connection, NULL);
+	connection_opened(call.connection);
+	return unclaim(call.connection);
 }
 
 bool connection_watch(struct call call, int epfd, int op, const struct epoll_event *event)
@@ -346,7 +342,7 @@ bool connection_watch(struct call call, int epfd, int op, const struct epoll_eve
 		return false;
 	if (!watches_record(&call.connection->watches, epfd, op, event))
 		connection_refuse(call.connection, REFUSED_WATCHED);
-	return unclaim(call.connection, NULL);
+	return unclaim(call.connection);
 }
 
 bool connection_bound(struct call call, const struct endpoint *local)
@@ -359,7 +355,7 @@ bool connection_bound(struct call call, const struct endpoint *local)
 	if (local->port != 0 ||
 		!options_have(&call.connection->options, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1))
 		connection_refuse(call.connection, REFUSED_BOUND);
-	return unclaim(call.connection, NULL);
+	return unclaim(call.connection);
 }
 
 enum refusal connection_verdict(const struct connection *connection, uint32_t fork_epoch)

@@ -37,20 +37,20 @@ enum connection_state {
 
 struct connection {
 	_Atomic uint64_t use;
-	_Atomic uint8_t state;   /* enum connection_state */
-	_Atomic uint8_t refusal; /* enum refusal: the first thing that made it unpoolable */
-	_Atomic bool opened;     /* counted as opened */
-	_Atomic int fd;          /* the program's number while live, else -1 */
-	_Atomic int hidden;      /* our number while parked, else -1 */
-	bool result_pending;     /* a second connect() is still to be answered with 0 */
-	uint8_t discard;         /* enum discard: why it is to be closed, while TAKEN */
+	_Atomic uint8_t state;       /* enum connection_state */
+	_Atomic uint8_t refusal;     /* enum refusal: the first thing that made it unpoolable */
+	_Atomic bool opened;         /* counted as opened */
+	_Atomic int fd;              /* the program's number while live, else -1 */
+	_Atomic int hidden;          /* our number while parked, else -1 */
+	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
+	uint8_t discard;             /* enum discard: why it is to be closed, while TAKEN */
 	uint8_t prefix_len;
 	uint16_t family;     /* of the socket: AF_INET or AF_INET6 */
 	uint32_t fork_epoch; /* pool.fork_epoch at socket() */
 	uint32_t uses;       /* connect() calls that it has answered */
 	uint64_t created_ms;
 	uint64_t parked_ms;
-	uint64_t cookie;         /* SO_COOKIE; 0: not connected yet */
+	uint64_t cookie;         /* SO_COOKIE of its socket; 0: not known */
 	uint64_t sent, received; /* the ledger: bytes that moved through the library */
 
 	struct service_point *point;
@@ -79,35 +79,27 @@ struct call {
 
 /* ---- calls under way ---- */
 
+/* Without a connection in the result if there are too many already. */
 struct call connection_enter(struct connection *connection);
 void connection_leave(struct call call);
 
 /* ---- having it for oneself ---- */
 
-/* connect() is at work on its number, and may put another socket there: between these two a
- * close() of the number is left to the connect(). _begin_connect() is false if another call is
- * under way. */
+/* connect() is at work on its number, and may put another socket there: between these two others
+ * keep off the number (shim/fdtable.h). _begin_connect() is false if another call is under way. The
+ * result of _end_connect() is that of _moved(). */
 bool connection_begin_connect(struct call call);
-
-enum connecting {
-	CONNECTING_DONE,
-	CONNECTING_CLOSED, /* a close() came in between: the caller is to do it now */
-	CONNECTING_ENDED,  /* the connection ended in between: the caller gives its memory back */
-};
-
-enum connecting connection_end_connect(struct call call);
+bool connection_end_connect(struct call call);
 bool connection_is_connecting(const struct connection *connection);
 
-/* A real connect() has succeeded, or is still under way in the kernel. The result is that of
- * _moved(). */
-bool connection_connected(struct call call, uint64_t cookie, bool established);
+/* A real connect() has succeeded. The result is that of _moved(). */
+bool connection_connected(struct call call);
 
 /* The connection came to be, as was now seen. Counted once. The caller has claimed it. */
 void connection_opened(struct connection *connection);
 
 enum closing {
 	CLOSING_CLAIMED,  /* the caller has it, and no call is under way */
-	CLOSING_DEFERRED, /* a connect() is at work on the number: it will close it */
 	CLOSING_BUSY,     /* a call is under way: end it, then close the number */
 	CLOSING_ELSEWHERE /* another close() has it; the number may be another file's by now */
 };

@@ -9,7 +9,8 @@ bool endpoint_from(struct endpoint *endpoint, const struct sockaddr *address, so
 	sa_family_t family;
 
 	memset(endpoint, 0, sizeof(*endpoint));
-	if (len < sizeof(family))
+	/* The kernel takes no more than that either: move_addr_to_kernel() in net/socket.c. */
+	if (len < sizeof(family) || len > sizeof(struct sockaddr_storage))
 		return false;
 	/* The program may keep it anywhere, not aligned for a struct. */
 	memcpy(&family, address, sizeof(family));

@@ -22,6 +22,8 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *po
 
 LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_parent(struct pool *pool)
 {
+	/* Once more, as the child has also what was opened after the first time. */
+	pool_shared_descriptors(pool);
 	if (!pool->fork_holds_lock)
 		return;
 	pool->fork_holds_lock = false;

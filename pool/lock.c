@@ -34,7 +34,7 @@ static bool wait_for(struct lock *lock, const struct pool_os *os, uint32_t self)
 	/* One wait may have taken longer than all of them were to take. */
 	if (try_acquire(lock, self | WAITED_FOR))
 		return true;
-	lock_break(lock);
+	atomic_store_explicit(&lock->stuck, true, memory_order_relaxed);
 	return false;
 }
 
@@ -52,12 +52,16 @@ bool lock_acquire(struct lock *lock, const struct pool_os *os)
 		if ((holder & ~WAITED_FOR) == self)
 			return false;
 	}
+	if (atomic_load_explicit(&lock->stuck, memory_order_relaxed))
+		return false;
 	return wait_for(lock, os, self);
 }
 
 LOCK_ATTRIBUTE(no_thread_safety_analysis)
 void lock_release(struct lock *lock, const struct pool_os *os)
 {
+	if (atomic_load_explicit(&lock->stuck, memory_order_relaxed))
+		atomic_store_explicit(&lock->stuck, false, memory_order_relaxed);
 	uint32_t was = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
 
 	if (was & WAITED_FOR)
@@ -68,6 +72,7 @@ void lock_reset(struct lock *lock)
 {
 	atomic_store(&lock->word, 0);
 	atomic_store(&lock->broken, false);
+	atomic_store(&lock->stuck, false);
 }
 
 void lock_break(struct lock *lock)

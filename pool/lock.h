@@ -2,9 +2,9 @@
  *
  * close() and connect() may be called in a signal handler, also in one that interrupted the
  * holder of this lock. So lock_acquire() says no, at once, to a thread that holds it already, and
- * to any thread after a second: pooling is an optimisation, and the caller goes on without it. A
- * lock that could not be had for a second is held by a frame that a handler has jumped out of; it
- * stays refused from then on, without a wait.
+ * to any thread after a second: pooling is an optimisation, and the caller goes on without it. Who
+ * holds it for that long is stopped, or forks a giant, or is a frame that a handler has jumped out
+ * of; until it is released again nobody else waits for it.
  *
  * Thread-safe; safe in signal handlers; a forked child calls lock_reset() or lock_break().
  */
@@ -29,6 +29,7 @@
 struct LOCK_ATTRIBUTE(capability("mutex")) lock {
 	_Atomic uint32_t word; /* the holder's thread_id, and whether somebody waits; 0: free */
 	_Atomic bool broken;
+	_Atomic bool stuck; /* somebody has waited in vain */
 };
 
 bool lock_acquire(struct lock *lock, const struct pool_os *os) TRY_ACQUIRES(lock);

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/time.h>
 
 enum option_kind { FIXED, COPIED, IGNORED, BARRED };
 
@@ -52,24 +53,47 @@ static bool lingers(int level, int name, const void *value, socklen_t size)
 	return linger.l_onoff != 0;
 }
 
-bool options_record(struct options *options, int level, int name, const void *value, socklen_t size)
+static socklen_t size_of(int level, int name)
+{
+	bool is_timeout = level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO);
+
+	return is_timeout ? sizeof(struct timeval) : sizeof(int);
+}
+
+static struct option *find_or_add(struct options *options, int level, int name)
+{
+	struct option *option = find(options, level, name);
+
+	if (option || options->count == OPTIONS_MAX)
+		return option;
+	option = &options->entries[options->count++];
+	*option = (struct option){.level = level, .name = name};
+	return option;
+}
+
+bool options_record(struct options *options, int level, int name, const void *value, socklen_t size,
+	bool connected)
 {
 	enum option_kind kind = kind_of(level, name);
+	socklen_t own_size = size_of(level, name);
 
 	if (kind == IGNORED || (level == SOL_SOCKET && name == SO_LINGER))
 		return !lingers(level, name, value, size);
-	if (kind == BARRED || size > OPTION_VALUE_MAX)
+	/* The kernel reads as much as the option needs of a value that is said to be longer. */
+	if (kind == BARRED || size < own_size || (kind == FIXED && size != own_size))
 		return false;
-	struct option *option = find(options, level, name);
-	if (!option) {
-		if (options->count == OPTIONS_MAX)
-			return false;
-		option = &options->entries[options->count++];
-	}
-	*option = (struct option){.level = level, .name = name, .size = (uint8_t)size};
-	if (size > 0)
-		memcpy(option->value, value, size);
-	return true;
+	struct option before = {0};
+	const struct option *known = find(options, level, name);
+	if (known)
+		before = *known;
+	struct option *option = find_or_add(options, level, name);
+	if (!option)
+		return false;
+	option->size = (uint8_t)own_size;
+	memcpy(option->value, value, own_size);
+	if (level == IPPROTO_TCP && name == TCP_NODELAY)
+		options->lends_nodelay = false;
+	return kind != FIXED || !connected || same_value(option, &before);
 }
 
 bool options_have(const struct options *options, int level, int name, int value)
@@ -108,7 +132,12 @@ static int copy_from_socket(const struct pool_os *os, int from, int to, const st
 	return error < 0 ? error : os->set_option(to, option->level, option->name, value, size);
 }
 
-int options_apply(const struct pool_os *os, int parked_fd, struct options *parked, int fresh_fd,
+static bool is_nodelay(const struct option *option)
+{
+	return option->level == IPPROTO_TCP && option->name == TCP_NODELAY;
+}
+
+static int set_wanted(const struct pool_os *os, int parked_fd, const struct options *parked,
 	const struct options *fresh)
 {
 	for (unsigned i = 0; i < fresh->count; i++) {
@@ -121,14 +150,37 @@ int options_apply(const struct pool_os *os, int parked_fd, struct options *parke
 		if (error < 0)
 			return error;
 	}
+	return 0;
+}
+
+static int undo_left_over(const struct pool_os *os, int parked_fd, const struct options *parked,
+	int fresh_fd, const struct options *fresh)
+{
 	for (unsigned i = 0; i < parked->count; i++) {
 		const struct option *left_over = &parked->entries[i];
-		if (find(fresh, left_over->level, left_over->name))
+		if (is_nodelay(left_over) || find(fresh, left_over->level, left_over->name))
 			continue;
 		int error = copy_from_socket(os, fresh_fd, parked_fd, left_over);
 		if (error < 0)
 			return error;
 	}
+	return 0;
+}
+
+int options_apply(const struct pool_os *os, int parked_fd, struct options *parked, int fresh_fd,
+	const struct options *fresh)
+{
+	static const int on = 1;
+	bool lend = !find(fresh, IPPROTO_TCP, TCP_NODELAY);
+	int error = set_wanted(os, parked_fd, parked, fresh);
+
+	if (error == 0)
+		error = undo_left_over(os, parked_fd, parked, fresh_fd, fresh);
+	if (error == 0 && lend && !parked->lends_nodelay)
+		error = os->set_option(parked_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (error < 0)
+		return error;
 	*parked = *fresh;
+	parked->lends_nodelay = lend;
 	return 0;
 }

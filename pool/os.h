@@ -26,6 +26,11 @@ struct pool_os {
 	void (*wait)(_Atomic uint32_t *word, uint32_t expected, unsigned timeout_ms);
 	void (*wake)(_Atomic uint32_t *word);
 
+	/* No signal handler runs in this thread between these two, so none can jump out of what is
+	 * half done. */
+	uint64_t (*block_signals)(void);
+	void (*restore_signals)(uint64_t blocked_before);
+
 	int (*get_option)(int fd, int level, int name, void *value, socklen_t *size);
 	int (*set_option)(int fd, int level, int name, const void *value, socklen_t size);
 	int (*get_status_flags)(int fd);

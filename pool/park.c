@@ -2,6 +2,7 @@
 
 #include "pool/pool_private.h"
 
+#include <errno.h>
 #include <utlist.h>
 
 #include "pool/proof.h"
@@ -34,27 +35,22 @@ static int hide(struct pool *pool, struct connection *connection, int fd)
 {
 	int number = pool->os->hide(connection, fd);
 
-	if (number >= 0)
+	if (number != -EMFILE)
 		return number;
 	/* The process is short of descriptors: one that is parked makes room. */
 	pool_evict_oldest(pool);
 	return pool->os->hide(connection, fd);
 }
 
-/* Gives the connection on fd its hidden number, and takes it out of every epoll set, if everything
- * speaks for it. The proofs are of the hidden number, which nobody else can exchange. */
+/* Gives the connection on fd its hidden number, and takes it out of every epoll set, if the
+ * kernel speaks for it. The proofs are of the hidden number, which nobody else can exchange. */
 static enum refusal prepare_to_park(struct pool *pool, struct connection *connection, int fd)
 {
-	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
-
-	if (refusal == REFUSED_NOT)
-		refusal = check_settings(pool, connection);
-	if (refusal != REFUSED_NOT)
-		return refusal;
 	int hidden = hide(pool, connection, fd);
+
 	if (hidden < 0)
 		return REFUSED_NO_ROOM;
-	refusal = proof_before_parking(pool->os, connection, hidden);
+	enum refusal refusal = proof_before_parking(pool->os, connection, hidden);
 	if (refusal == REFUSED_NOT && !watches_remove(pool->os, &connection->watches, fd))
 		refusal = REFUSED_WATCHED;
 	/* In a child that a signal handler forked just now it is gone already. */
@@ -68,7 +64,7 @@ static int close_for_real(
 {
 	/* A non-blocking connect() that nothing was moved on: did it come to anything? */
 	if (!atomic_load_explicit(&connection->opened, memory_order_relaxed) &&
-		connection->cookie) {
+		connection_state(connection) == CONNECTION_LIVE) {
 		if (proof_connected(pool->os, fd))
 			connection_opened(connection);
 		else
@@ -116,12 +112,9 @@ static void park(struct pool *pool, struct connection *connection)
 	pool_bury(pool, doomed);
 }
 
-int pool_close(struct pool *pool, struct connection *connection, int fd)
+/* The connection was found fit, and has its hidden number. */
+static int close_and_park(struct pool *pool, struct connection *connection, int fd)
 {
-	enum refusal refusal = prepare_to_park(pool, connection, fd);
-
-	if (refusal != REFUSED_NOT)
-		return close_for_real(pool, connection, fd, refusal);
 	connection_opened(connection);
 	stats_count(&pool->stats.parked);
 	pool_note(pool, connection, "parked", "");
@@ -133,5 +126,21 @@ int pool_close(struct pool *pool, struct connection *connection, int fd)
 		park(pool, connection);
 	else
 		pool_discard(pool, connection, DISCARDED_DISTURBED);
+	return result;
+}
+
+int pool_close(struct pool *pool, struct connection *connection, int fd)
+{
+	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
+
+	if (refusal == REFUSED_NOT)
+		refusal = check_settings(pool, connection);
+	if (refusal != REFUSED_NOT)
+		return close_for_real(pool, connection, fd, refusal);
+	uint64_t signals = pool->os->block_signals();
+	refusal = prepare_to_park(pool, connection, fd);
+	int result = refusal == REFUSED_NOT ? close_and_park(pool, connection, fd)
+					    : close_for_real(pool, connection, fd, refusal);
+	pool->os->restore_signals(signals);
 	return result;
 }

@@ -93,7 +93,7 @@ static struct connection *make_locked(struct pool *pool) REQUIRES(pool->lock)
 	return connection;
 }
 
-struct connection *pool_adopt(struct pool *pool, int family)
+struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch)
 {
 	uint64_t now = pool->os->now_ms();
 
@@ -102,7 +102,7 @@ struct connection *pool_adopt(struct pool *pool, int family)
 	struct connection *connection = make_locked(pool);
 	/* Under the lock, so that a fork finds no memory as free that is in somebody's hands. */
 	if (connection)
-		connection_reset(connection, family, pool_fork_epoch(pool), now);
+		connection_reset(connection, family, epoch, now);
 	pool_leave(pool);
 	return connection;
 }

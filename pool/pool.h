@@ -38,9 +38,11 @@ struct pool {
 
 void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings);
 
-/* A connection for a new socket of this address family, FRESH, on no number yet. NULL if there is
- * no memory. */
-struct connection *pool_adopt(struct pool *pool, int family);
+/* A connection for a new socket of this address family, FRESH, on no number yet. epoch is
+ * pool_fork_epoch() from before the socket was made, as a fork may come at any moment. NULL if
+ * there is no memory. */
+uint32_t pool_fork_epoch(struct pool *pool);
+struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch);
 
 /* Gives back the memory of a connection that has ended and is on no number. Only the one to whom
  * connection.h says so may call it. */

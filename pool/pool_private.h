@@ -9,8 +9,6 @@
 bool pool_enter(struct pool *pool) TRY_ACQUIRES(pool->lock);
 void pool_leave(struct pool *pool) RELEASES(pool->lock);
 
-uint32_t pool_fork_epoch(struct pool *pool);
-
 /* For the log. */
 void pool_note(
 	struct pool *pool, const struct connection *connection, const char *event, const char *why);

@@ -19,6 +19,9 @@ bool watches_record(struct watches *watches, int epfd, int op, const struct epol
 			*watch = watches->entries[--watches->count];
 		return true;
 	}
+	/* Added twice: so the number now means another set than the one that was noted. */
+	if (watch && op == EPOLL_CTL_ADD)
+		return false;
 	if (!watch) {
 		if (watches->count == WATCHES_MAX)
 			return false;

@@ -26,7 +26,7 @@ struct watches {
 };
 
 /* The program's epoll_ctl(epfd, op, ...) has succeeded; event may be NULL for EPOLL_CTL_DEL.
- * false if there is no room to remember it. */
+ * false if it cannot be remembered: there is no room, or epfd was another set before. */
 bool watches_record(struct watches *watches, int epfd, int op, const struct epoll_event *event);
 
 /* Takes fd out of every set. false if one of them did not say that fd was in it. */

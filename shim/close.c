@@ -21,9 +21,6 @@ static int close_tracked(int fd, struct call call)
 	switch (connection_begin_close(call)) {
 	case CLOSING_CLAIMED:
 		return to_libc_result(pool_close(&process_pool, call.connection, fd));
-	case CLOSING_DEFERRED:
-		connection_leave(call);
-		return 0;
 	case CLOSING_BUSY:
 		stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
 		process_end(fd, call.connection);
@@ -86,11 +83,12 @@ int fclose(FILE *stream)
 	int fd = stream ? fileno_unlocked(stream) : -1;
 
 	errno = saved_errno;
-	struct connection *connection = fdtable_get(fd);
-	if (connection && !connection_hides(connection, fd) && process_may_pool()) {
+	if (!fdtable_get(fd) || !process_may_pool())
+		return libc()->fclose(stream);
+	struct call call = fdtable_enter(fd);
+	if (call.connection)
 		stats_count(&process_pool.stats.refused[REFUSED_STDIO]);
-		process_end(fd, connection);
-	}
+	process_end_call(fd, call);
 	return libc()->fclose(stream);
 }
 
@@ -104,11 +102,9 @@ static int close_around_hidden(
 	int result = 0;
 
 	for (unsigned fd = first; fd < highest && fd <= last && result == 0; fd++) {
-		struct connection *connection = fdtable_get((int)fd);
-		if (!connection)
-			continue;
-		if (!connection_hides(connection, (int)fd)) {
-			process_end((int)fd, connection);
+		struct call call = fdtable_enter((int)fd);
+		if (!call.hidden) {
+			process_end_call((int)fd, call);
 			continue;
 		}
 		if (fd > start)

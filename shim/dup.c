@@ -21,58 +21,39 @@ int dup(int fd)
 	return result;
 }
 
-/* Before something is put on a number: if the number is a hidden one of ours, it is the program's
- * for the asking. */
-static void make_way(int number)
+/* Puts fd's file on a number, which may have a connection; or a hidden one of ours, and then it is
+ * the program's for the asking. */
+static int replace(int fd, int to, int flags, bool is_dup3)
 {
-	struct connection *connection = fdtable_get(number);
+	struct call call = fdtable_enter(fd), replaced = {0};
 
-	if (connection && connection_hides(connection, number) && process_may_pool())
-		pool_evict(&process_pool, connection, number);
-}
-
-/* After it: what was on that number is closed. */
-static void note_replaced(int fd, int number)
-{
-	struct connection *connection = fdtable_get(number);
-
-	if (connection && fd != number && !connection_hides(connection, number) &&
-		process_may_pool())
-		process_end(number, connection);
+	if (call.hidden)
+		return process_bad_descriptor();
+	if (call.connection && fd != to)
+		connection_refuse(call.connection, REFUSED_DUPLICATED);
+	if (fd != to && fdtable_get(to) && process_may_pool()) {
+		replaced = fdtable_enter(to);
+		if (replaced.hidden)
+			pool_evict(&process_pool, fdtable_get(to), to);
+	}
+	int result = is_dup3 ? libc()->dup3(fd, to, flags) : libc()->dup2(fd, to);
+	if (result >= 0)
+		process_end_call(to, replaced);
+	else if (replaced.connection)
+		connection_leave(replaced);
+	if (call.connection)
+		connection_leave(call);
+	return result;
 }
 
 int dup2(int fd, int to)
 {
-	struct call call = fdtable_enter(fd);
-
-	if (call.hidden)
-		return process_bad_descriptor();
-	if (call.connection && fd != to)
-		connection_refuse(call.connection, REFUSED_DUPLICATED);
-	make_way(to);
-	int result = libc()->dup2(fd, to);
-	if (result >= 0)
-		note_replaced(fd, to);
-	if (call.connection)
-		process_leave(call, false);
-	return result;
+	return replace(fd, to, 0, false);
 }
 
 int dup3(int fd, int to, int flags)
 {
-	struct call call = fdtable_enter(fd);
-
-	if (call.hidden)
-		return process_bad_descriptor();
-	if (call.connection && fd != to)
-		connection_refuse(call.connection, REFUSED_DUPLICATED);
-	make_way(to);
-	int result = libc()->dup3(fd, to, flags);
-	if (result >= 0)
-		note_replaced(fd, to);
-	if (call.connection)
-		process_leave(call, false);
-	return result;
+	return replace(fd, to, flags, true);
 }
 
 static enum refusal refusal_for(int command, const void *argument)

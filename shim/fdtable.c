@@ -1,34 +1,48 @@
 #include "shim/fdtable.h"
 
-#include <sched.h>
-
+#include "pool/proof.h"
+#include "shim/os.h"
 #include "shim/raw.h"
 
-/* How long a call waits for a connect() that is exchanging the socket on its number: that takes a
- * few microseconds. A signal handler that interrupted the connect() waits in vain, and goes on. */
-#define PATIENCE 100
+/* How often a call looks again while a connect() exchanges the socket on its number. That takes a
+ * few microseconds, in another thread (signals are blocked meanwhile): so only a thread that is
+ * stopped by a debugger takes longer than this. */
+#define PATIENCE 1000000
 
 _Atomic(struct connection *) fdtable[FDTABLE_SIZE];
 static _Atomic int highest = -1;
 
+/* A number that is hidden, unless it was closed behind our back and is another file's now. */
+static struct call enter_hidden(int fd, struct connection *connection)
+{
+	uint64_t cookie = connection->cookie;
+
+	if (connection_hides(connection, fd) && proof_cookie(&real_os, fd) != cookie &&
+		connection_hides(connection, fd))
+		return (struct call){0};
+	return (struct call){.hidden = true};
+}
+
 struct call fdtable_enter_tracked(int fd)
 {
-	for (int tries = 0;; tries++) {
+	for (int tries = 0; tries < PATIENCE; tries++) {
 		struct connection *connection = fdtable_get(fd);
 		if (!connection)
-			return (struct call){0};
+			break;
+		if (connection_hides(connection, fd))
+			return enter_hidden(fd, connection);
 		struct call call = connection_enter(connection);
-		bool connecting = connection_is_connecting(connection) && tries < PATIENCE;
-		if (fdtable_get(fd) == connection && !connecting) {
-			if (!connection_hides(connection, fd))
-				return call;
-			connection_leave(call);
-			return (struct call){.hidden = true};
-		}
+		if (!call.connection)
+			break;
+		bool connecting = connection_is_connecting(connection);
+		if (fdtable_get(fd) == connection && !connecting &&
+			!connection_hides(connection, fd))
+			return call;
 		connection_leave(call);
 		if (connecting)
 			RAW0(sched_yield);
 	}
+	return (struct call){0};
 }
 
 static void note_highest(int fd)

@@ -9,6 +9,7 @@
 #include <sys/sendfile.h>
 
 #include "shim/libc.h"
+#include "shim/memory.h"
 #include "shim/process.h"
 
 /* Flags that make a receiving call move no bytes of the stream, or bytes that are not of it. */
@@ -48,6 +49,21 @@ static void sent(struct call call, const void *buf, ssize_t len, int flags)
 
 /* ---- receiving ---- */
 
+/* Where the bytes of a receiving call go. A copy, as what is received may overwrite the program's
+ * own vector. */
+struct places {
+	struct iovec vector[8];
+	bool known; /* else there are more, or the memory is not there, as the kernel will say */
+};
+
+static void note_places(struct places *places, const struct iovec *vector, size_t count)
+{
+	places->known =
+		count > 0 && count <= 8 && memory_is_readable(vector, count * sizeof(*vector));
+	for (size_t i = 0; places->known && i < count; i++)
+		places->vector[i] = vector[i];
+}
+
 ssize_t read(int fd, void *buf, size_t len)
 {
 	struct call call = fdtable_enter(fd);
@@ -75,12 +91,15 @@ ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 ssize_t readv(int fd, const struct iovec *vector, int count)
 {
 	struct call call = fdtable_enter(fd);
+	struct places places;
 
 	if (call.hidden)
 		return process_bad_descriptor();
+	if (!call.connection)
+		return libc()->readv(fd, vector, count);
+	note_places(&places, vector, (size_t)count);
 	ssize_t result = libc()->readv(fd, vector, count);
-	if (call.connection)
-		moved(call, RECEIVED, vector, result);
+	moved(call, RECEIVED, places.known ? places.vector : NULL, result);
 	return result;
 }
 
@@ -134,33 +153,38 @@ ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int 
 	return result;
 }
 
-static void received_message(struct call call, const struct msghdr *message, ssize_t len, int flags)
+static void received_message(struct call call, const struct places *places, ssize_t len, int flags)
 {
+	bool seen = places->known && !(flags & RECEIVES_UNSEEN);
+
 	if (flags & RECEIVES_ODDLY)
 		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
 	if (len <= 0 || flags & (RECEIVES_NOTHING | RECEIVES_ODDLY))
 		return;
-	const struct iovec *vector = flags & RECEIVES_UNSEEN ? NULL : message->msg_iov;
-	if (connection_moved(call, RECEIVED, vector, (size_t)len))
+	if (connection_moved(call, RECEIVED, seen ? places->vector : NULL, (size_t)len))
 		pool_release(&process_pool, call.connection);
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
 	struct call call = fdtable_enter(fd);
+	struct places places = {.known = false};
 
 	if (call.hidden)
 		return process_bad_descriptor();
-	ssize_t result = libc()->recvmsg(fd, message, flags);
 	if (!call.connection)
-		return result;
-	received_message(call, message, result, flags);
+		return libc()->recvmsg(fd, message, flags);
+	if (memory_is_readable(message, sizeof(*message)))
+		note_places(&places, message->msg_iov, message->msg_iovlen);
+	ssize_t result = libc()->recvmsg(fd, message, flags);
+	received_message(call, &places, result, flags);
 	connection_leave(call);
 	return result;
 }
 
 int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
 {
+	static const struct places unseen = {.known = false};
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
@@ -168,8 +192,9 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct
 	int result = libc()->recvmmsg(fd, messages, count, flags, timeout);
 	if (!call.connection)
 		return result;
+	/* Nobody uses it on TCP, so nobody is worse off for it. */
 	for (int i = 0; i < result; i++)
-		received_message(call, &messages[i].msg_hdr, messages[i].msg_len, flags);
+		received_message(call, &unseen, messages[i].msg_len, flags);
 	connection_leave(call);
 	return result;
 }

@@ -37,6 +37,7 @@ struct libc libc_functions = {
 };
 
 _Atomic bool libc_is_loaded;
+void *libc_vfork;
 
 /* Set while this thread is in libc_load(). Initial-exec, as all that is thread-local here. */
 static _Thread_local bool loading;
@@ -60,6 +61,7 @@ void libc_load(void)
 	}
 #include "shim/interposed.inc"
 #undef INTERPOSED
+	__atomic_store_n(&libc_vfork, (void *)libc_functions.vfork, __ATOMIC_RELAXED);
 	atomic_store_explicit(&libc_is_loaded, true, memory_order_release);
 	loading = false;
 	errno = saved_errno;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "pool/text.h"
+#include "shim/output.h"
 #include "shim/raw.h"
 
 static int wanted_level;
@@ -40,7 +41,7 @@ static void write_line(const char *first, va_list rest)
 	for (const char *part = first; part; part = va_arg(rest, const char *))
 		text_add(&text, part);
 	line[text.len] = '\n';
-	RAW3(write, STDERR_FILENO, line, text.len + 1);
+	output_write(STDERR_FILENO, line, text.len + 1);
 }
 
 void log_line(int level, ...)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -81,6 +82,19 @@ static void wait_on(_Atomic uint32_t *word, uint32_t expected, unsigned timeout_
 static void wake_one(_Atomic uint32_t *word)
 {
 	RAW3(futex, word, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static uint64_t block_signals(void)
+{
+	uint64_t all = ~0ULL, before = 0;
+
+	RAW4(rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	return before;
+}
+
+static void restore_signals(uint64_t blocked_before)
+{
+	RAW4(rt_sigprocmask, SIG_SETMASK, &blocked_before, NULL, sizeof(blocked_before));
 }
 
 static int get_option(int fd, int level, int name, void *value, socklen_t *size)
@@ -215,6 +229,8 @@ const struct pool_os real_os = {
 	.thread_id = thread_id,
 	.wait = wait_on,
 	.wake = wake_one,
+	.block_signals = block_signals,
+	.restore_signals = restore_signals,
 	.get_option = get_option,
 	.set_option = set_option,
 	.get_status_flags = get_status_flags,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "pool/proof.h"
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/os.h"
@@ -45,13 +46,21 @@ void process_end(int fd, struct connection *connection)
 		pool_release(&process_pool, connection);
 }
 
-void process_track(int fd, int family)
+void process_forget(int fd)
+{
+	if (fdtable_get(fd) && process_may_pool())
+		process_displace(fd, NULL);
+}
+
+void process_track(int fd, int family, uint32_t epoch)
 {
 	if (fd >= FDTABLE_SIZE || !process_may_pool())
 		return;
-	struct connection *connection = pool_adopt(&process_pool, family);
-	if (connection)
+	struct connection *connection = pool_adopt(&process_pool, family, epoch);
+	if (connection) {
 		atomic_store_explicit(&connection->fd, fd, memory_order_relaxed);
+		connection->cookie = proof_cookie(&real_os, fd);
+	}
 	if (connection || fdtable_get(fd))
 		process_displace(fd, connection);
 }
@@ -97,7 +106,8 @@ static void complain(const struct setting *setting, const char *value)
 	text_add(&range, "; using ");
 	text_add_number(&range, setting->default_value);
 	data[range.len] = '\0';
-	text_add(&start, value);
+	for (const char *c = value; *c && !start.cut; c++)
+		text_add_bytes(&start, *c < ' ' || *c == 0x7f ? "?" : c, 1);
 	shown[start.len] = '\0';
 	log_always(setting->variable, "=", shown, start.cut ? "..." : "",
 		" is not allowed: a whole number from ", data, NULL);

@@ -14,8 +14,12 @@ extern struct pool process_pool;
  * call, so only for what is about to change something. */
 bool process_may_pool(void);
 
-/* fd is a new TCP stream socket of this address family: it is tracked from now on. */
-void process_track(int fd, int family);
+/* fd is a new TCP stream socket of this address family: it is tracked from now on. epoch is
+ * pool_fork_epoch() from before it was made. */
+void process_track(int fd, int family, uint32_t epoch);
+
+/* fd is a new descriptor of another kind: what the table knows of its number is out of date. */
+void process_forget(int fd);
 
 /* Puts connection, or nothing, on fd, and ends what the table had there. */
 void process_displace(int fd, struct connection *connection);
@@ -28,6 +32,16 @@ void process_turn_off(const char *why);
 
 /* For calls that name one of our hidden numbers: errno EBADF, and -1. */
 int process_bad_descriptor(void);
+
+/* What a call names is about to be closed, or replaced, by other means than close(). A connect()
+ * that is at work on it is waited for, and none begins until process_end_call(). */
+static inline void process_end_call(int fd, struct call call)
+{
+	if (!call.connection)
+		return;
+	process_end(fd, call.connection);
+	connection_leave(call);
+}
 
 /* A call is over; connection.h said whether its connection is to be given back. */
 static inline void process_leave(struct call call, bool give_back)

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "shim/libc.h"
@@ -17,10 +19,15 @@ static bool is_tcp(int domain, int type, int protocol)
 
 int socket(int domain, int type, int protocol)
 {
+	uint32_t epoch = pool_fork_epoch(&process_pool);
 	int fd = libc()->socket(domain, type, protocol);
 
-	if (fd >= 0 && is_tcp(domain, type, protocol))
-		process_track(fd, domain);
+	if (fd < 0)
+		return fd;
+	if (is_tcp(domain, type, protocol))
+		process_track(fd, domain, epoch);
+	else
+		process_forget(fd);
 	return fd;
 }
 
@@ -46,14 +53,19 @@ int bind(int fd, const struct sockaddr *address, socklen_t len)
 
 int listen(int fd, int backlog)
 {
-	struct connection *connection = fdtable_get(fd);
+	struct call call = fdtable_enter(fd);
 
-	if (connection && connection_hides(connection, fd))
+	if (call.hidden)
 		return process_bad_descriptor();
+	if (!call.connection)
+		return libc()->listen(fd, backlog);
+	connection_refuse(call.connection, REFUSED_NOT_CONNECTED);
+	int result = libc()->listen(fd, backlog);
 	/* A server's socket is none of ours. */
-	if (connection && process_may_pool())
-		process_end(fd, connection);
-	return libc()->listen(fd, backlog);
+	if (result == 0 && process_may_pool())
+		process_end(fd, call.connection);
+	connection_leave(call);
+	return result;
 }
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
@@ -66,6 +78,23 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 	if (!call.connection)
 		return result;
 	process_leave(call, result == 0 && connection_set_option(call, level, name, value, size));
+	return result;
+}
+
+int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict size)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	int result = libc()->getsockopt(fd, level, name, value, size);
+	if (!call.connection)
+		return result;
+	/* It is on without the program's doing, which is to see what it did: pool/options.h. */
+	if (result == 0 && level == IPPROTO_TCP && name == TCP_NODELAY &&
+		call.connection->options.lends_nodelay)
+		memset(value, 0, *size);
+	process_leave(call, false);
 	return result;
 }
 

@@ -1,10 +1,9 @@
-/* Programs that are started without fork(): while one starts, or for good, it has copies of the
- * descriptors that are open now, or of those that are not CLOEXEC. So what is open now is not
- * parked.
+/* Copies of our descriptors, made without fork(): a child made by vfork(), or by libc in
+ * posix_spawn(), popen() and system(), has all that are open until it execs, and then those that
+ * are not CLOEXEC. So what is open at that moment is not parked.
  *
- * exec is here for the child of a vfork(), which has the parent's memory: there it must leave its
- * mark before it is gone. (vfork() itself cannot be wrapped in C: the child would return through
- * the wrapper's frame.)
+ * The mark is left before the copy is made, and once more after it, for what other threads opened
+ * in between: in the child of a vfork(), which has the parent's memory, that is before it execs.
  */
 
 #include <spawn.h>
@@ -20,18 +19,54 @@ static void descriptors_are_shared(void)
 	pool_shared_descriptors(&process_pool);
 }
 
+/* vfork() cannot be wrapped in C: the child would return through the wrapper's frame, and leave it
+ * in ruins to the parent. So this only counts, and jumps on. Before libc is known it is the system
+ * call itself, with the return address kept in a register, as the child uses the stack. */
+_Atomic uint32_t *spawn_epoch = &process_pool.fork_epoch;
+
+__asm__(".text\n"
+	".globl vfork\n"
+	".type vfork, @function\n"
+	"vfork:\n"
+	"	endbr64\n"
+	"	movq spawn_epoch(%rip), %rax\n"
+	"	lock incl (%rax)\n"
+	"	movq libc_vfork(%rip), %rax\n"
+	"	testq %rax, %rax\n"
+	"	jz 1f\n"
+	"	jmp *%rax\n"
+	"1:	popq %rdi\n"
+	"	movl $58, %eax\n" /* SYS_vfork */
+	"	syscall\n"
+	"	jmp *%rdi\n"
+	".size vfork, . - vfork\n");
+
+/* It runs no handlers of pthread_atfork(): the child is a foreign one, that touches nothing. */
+pid_t _Fork(void)
+{
+	descriptors_are_shared();
+	pid_t child = libc()->_Fork();
+	if (child != 0)
+		descriptors_are_shared();
+	return child;
+}
+
 int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
 	descriptors_are_shared();
-	return libc()->posix_spawn(pid, path, actions, attributes, argv, envp);
+	int result = libc()->posix_spawn(pid, path, actions, attributes, argv, envp);
+	descriptors_are_shared();
+	return result;
 }
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
 	descriptors_are_shared();
-	return libc()->posix_spawnp(pid, file, actions, attributes, argv, envp);
+	int result = libc()->posix_spawnp(pid, file, actions, attributes, argv, envp);
+	descriptors_are_shared();
+	return result;
 }
 
 int execve(const char *path, char *const argv[], char *const envp[])
@@ -67,11 +102,15 @@ int fexecve(int fd, char *const argv[], char *const envp[])
 FILE *popen(const char *command, const char *mode)
 {
 	descriptors_are_shared();
-	return libc()->popen(command, mode);
+	FILE *stream = libc()->popen(command, mode);
+	descriptors_are_shared();
+	return stream;
 }
 
 int system(const char *command)
 {
 	descriptors_are_shared();
-	return libc()->system(command);
+	int result = libc()->system(command);
+	descriptors_are_shared();
+	return result;
 }

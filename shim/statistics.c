@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shim/log.h"
+#include "shim/output.h"
 #include "shim/process.h"
 #include "shim/raw.h"
 
@@ -68,7 +69,8 @@ static bool is_idle(void)
 	return atomic_load_explicit(&process_pool.stats.connects, memory_order_relaxed) == 0;
 }
 
-/* A descriptor to write to, or -1. *buffer is room for a file's name. */
+/* A descriptor to write to, or -1. O_NONBLOCK, as to open a FIFO that nobody reads would take until
+ * somebody does. *buffer is room for a file's name. */
 static int open_target(char *buffer)
 {
 	struct stat now;
@@ -81,8 +83,8 @@ static int open_target(char *buffer)
 	}
 	if (!expand(buffer, PATH_MAX))
 		return -1;
-	int fd = (int)RAW4(
-		openat, AT_FDCWD, buffer, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+	int fd = (int)RAW4(openat, AT_FDCWD, buffer,
+		O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
 	if (fd < 0) {
 		log_line(1, "SP_STATS: ", buffer, " cannot be written", NULL);
 		return -1;
@@ -93,19 +95,6 @@ static int open_target(char *buffer)
 	}
 	RAW2(ftruncate, fd, 0);
 	return fd;
-}
-
-static void write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		long written = RAW3(write, fd, data, len);
-		if (written == -EINTR)
-			continue;
-		if (written <= 0)
-			return;
-		data += written;
-		len -= (size_t)written;
-	}
 }
 
 static void compose(struct text *text)
@@ -133,7 +122,7 @@ void statistics_write(void)
 	if (fd >= 0) {
 		struct text text = {.data = memory + PATH_MAX, .size = size - PATH_MAX};
 		compose(&text);
-		write_all(fd, text.data, text.len);
+		output_write(fd, text.data, text.len);
 		if (!to_standard_output)
 			RAW1(close, fd);
 	}

@@ -312,12 +312,25 @@ static int close_for_pool(int fd)
 	return close_number(fd);
 }
 
+/* No handlers here. */
+static uint64_t block_signals(void)
+{
+	return 0;
+}
+
+static void restore_signals(uint64_t blocked_before)
+{
+	REQUIRE(blocked_before == 0);
+}
+
 static const struct pool_os os = {
 	.now_ms = now_ms,
 	.map = map,
 	.thread_id = thread_id,
 	.wait = wait_on,
 	.wake = wake,
+	.block_signals = block_signals,
+	.restore_signals = restore_signals,
 	.get_option = get_option,
 	.set_option = set_option,
 	.get_status_flags = get_status_flags,
@@ -342,9 +355,12 @@ static struct call enter(int fd)
 		if (!connection)
 			return (struct call){0};
 		struct call call = connection_enter(connection);
-		if (atomic_load(&table[fd]) == connection)
+		bool connecting = connection_is_connecting(connection);
+		if (atomic_load(&table[fd]) == connection && !connecting)
 			return call;
 		connection_leave(call);
+		if (connecting)
+			sched_yield();
 	}
 }
 
@@ -373,9 +389,6 @@ static void close_tracked(int fd)
 	case CLOSING_CLAIMED:
 		pool_close(&pool, call.connection, fd);
 		return;
-	case CLOSING_DEFERRED:
-		connection_leave(call);
-		return;
 	case CLOSING_BUSY:
 		end(fd, call.connection);
 		break;
@@ -388,10 +401,11 @@ static void close_tracked(int fd)
 
 static void open_tracked(int fd)
 {
-	struct connection *connection = pool_adopt(&pool, AF_INET);
+	struct connection *connection = pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool));
 	struct file *file = new_file();
 
 	REQUIRE(connection);
+	connection->cookie = file->cookie;
 	come_to(file, fd);
 	REQUIRE(!atomic_exchange(&files[fd], file));
 	atomic_store(&connection->fd, fd);
@@ -406,14 +420,8 @@ static void connect_for_real(struct call call, int fd, int endpoint)
 
 	call.connection->uses++;
 	atomic_store(&call.connection->state, CONNECTION_LIVE);
-	enum connecting end_of_it = connection_end_connect(call);
-	if (end_of_it == CONNECTING_ENDED) {
+	if (connection_end_connect(call)) {
 		pool_release(&pool, call.connection);
-		return;
-	}
-	if (end_of_it == CONNECTING_CLOSED) {
-		connection_leave(call);
-		close_tracked(fd);
 		return;
 	}
 	if (file) {
@@ -421,7 +429,7 @@ static void connect_for_real(struct call call, int fd, int endpoint)
 		file->established = true;
 	}
 	real_connects++;
-	leave(call, connection_connected(call, proof_cookie(&os, fd), true));
+	leave(call, connection_connected(call));
 }
 
 static void connect_tracked(int fd, int endpoint)
@@ -445,11 +453,8 @@ static void connect_tracked(int fd, int endpoint)
 	struct file *file = file_on(fd);
 	/* Unless it was closed by a stranger since. */
 	REQUIRE(!file || file->endpoint == endpoint);
-	enum connecting end_of_it = connection_end_connect(call);
-	if (end_of_it == CONNECTING_ENDED || connection_displaced(call.connection, fd))
+	if (connection_end_connect(call) || connection_displaced(call.connection, fd))
 		pool_release(&pool, call.connection);
-	if (end_of_it == CONNECTING_CLOSED)
-		close_tracked(fd);
 }
 
 static void move(int fd, enum direction direction, const char *bytes, size_t len)
@@ -549,7 +554,7 @@ static void require_all_accounted_for(void)
 		close_tracked(fd);
 	pool_drop(&pool);
 	/* Any call takes in what was given back without the lock. */
-	pool_release(&pool, pool_adopt(&pool, AF_INET));
+	pool_release(&pool, pool_adopt(&pool, AF_INET, 0));
 	REQUIRE(!pool.lock.broken && pool.lock.word == 0);
 	for (int fd = 0; fd <= HIDDEN_LAST; fd++) {
 		REQUIRE(!table[fd]);

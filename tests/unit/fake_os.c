@@ -189,6 +189,18 @@ int fake_option(int fd, int level, int name)
 	return value;
 }
 
+static uint64_t block_signals(void)
+{
+	fake.signals_blocked++;
+	return 1;
+}
+
+static void restore_signals(uint64_t blocked_before)
+{
+	cr_assert_eq(blocked_before, 1);
+	fake.signals_blocked--;
+}
+
 static int get_option(int fd, int level, int name, void *value, socklen_t *size)
 {
 	int error = begin(FAKE_GET_OPTION);
@@ -437,6 +449,8 @@ const struct pool_os fake_os = {
 	.thread_id = thread_id,
 	.wait = wait_on,
 	.wake = wake,
+	.block_signals = block_signals,
+	.restore_signals = restore_signals,
 	.get_option = get_option,
 	.set_option = set_option,
 	.get_status_flags = get_status_flags,

@@ -84,6 +84,7 @@ struct fake {
 	struct fake_registration registrations[FAKE_REGISTRATIONS];
 	uint64_t now_ms;
 	uint64_t last_cookie;
+	unsigned signals_blocked; /* calls of block_signals() without their other half */
 	uint32_t thread_id;
 	const struct pool *pool; /* whose lock is not to be held */
 	const char *event, *why; /* of the last note() */

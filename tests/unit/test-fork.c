@@ -189,9 +189,9 @@ Test(fork, in_the_child_free_memory_is_used_and_live_connections_memory_is_not)
 
 	close_socket(fd);
 	fork_as_child();
-	cr_expect_eq(pool_adopt(&pool, AF_INET), free_one);
+	cr_expect_eq(pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool)), free_one);
 	for (int i = 0; i < 50; i++) {
-		struct connection *other = pool_adopt(&pool, AF_INET);
+		struct connection *other = pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool));
 		cr_assert_not_null(other);
 		cr_expect_neq(other, of_live);
 		cr_expect_neq(other, of_parked);
@@ -205,7 +205,8 @@ Test(fork, a_child_of_a_handler_that_interrupted_the_pool_does_without_one)
 	fork_as_child();
 	cr_expect_eq(fake_hidden_count(), 0);
 	fake_release(&pool.lock);
-	cr_expect_null(pool_adopt(&pool, AF_INET), "not even when the one interrupted is done");
+	cr_expect_null(pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool)),
+		"not even when the one interrupted is done");
 	close_refused_as_forked(live);
 	cr_expect_eq(fake.calls[FAKE_WAIT], 0);
 }
@@ -215,7 +216,7 @@ static struct connection *of_handler;
 static void fork_in_handler(void)
 {
 	fork_as_child();
-	of_handler = pool_adopt(&pool, AF_INET);
+	of_handler = pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool));
 }
 
 /* The other thread is done, and so wakes us; the next wake is ours. */
@@ -235,7 +236,7 @@ Test(fork, memory_that_an_interrupted_adoption_has_in_hand_is_not_given_to_anoth
 	fake.thread_id = 1;
 	fake.after[FAKE_WAIT] = release_by_other;
 	fake.pool = NULL;
-	struct connection *interrupted = pool_adopt(&pool, AF_INET);
+	struct connection *interrupted = pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool));
 	cr_assert_not_null(interrupted);
 	cr_assert_not_null(of_handler);
 	cr_expect_neq(interrupted, of_handler);

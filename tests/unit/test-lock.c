@@ -70,7 +70,7 @@ Test(lock, whoever_waited_wakes_the_next_one_that_may_wait)
 	cr_expect_eq(lock.word, 0);
 }
 
-Test(lock, that_is_not_to_be_had_for_a_second_is_refused_from_then_on_without_a_wait)
+Test(lock, that_is_not_to_be_had_for_a_second_is_refused_without_a_wait_until_it_is_free)
 {
 	uint64_t begun = fake.now_ms;
 
@@ -80,8 +80,18 @@ Test(lock, that_is_not_to_be_had_for_a_second_is_refused_from_then_on_without_a_
 	unsigned waits = fake.calls[FAKE_WAIT];
 	cr_expect_not(fake_acquire(&lock));
 	fake_release(&lock);
-	cr_expect_not(fake_acquire(&lock), "not even when it comes free after all");
 	cr_expect_eq(fake.calls[FAKE_WAIT], waits);
+	cr_assert(fake_acquire(&lock), "it came free after all");
+	fake_release(&lock);
+}
+
+Test(lock, that_is_broken_is_refused_for_good)
+{
+	lock_break(&lock);
+	cr_expect_not(fake_acquire(&lock));
+	cr_expect_eq(fake.calls[FAKE_WAIT], 0);
+	lock_reset(&lock);
+	cr_expect(fake_acquire(&lock));
 }
 
 /* A process that was stopped, or a machine that slept, while one thread waited for another. */

@@ -372,6 +372,7 @@ Test(park, a_lock_that_is_not_to_be_had_discards_it)
 	cr_expect_eq(fake_hidden_count(), 0);
 	cr_expect_eq(discarded(DISCARDED_DISTURBED), 1);
 	lock_reset(&pool.lock);
-	cr_expect_eq(pool_adopt(&pool, AF_INET), connection, "its memory was not lost");
+	cr_expect_eq(pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool)), connection,
+		"its memory was not lost");
 	cr_expect_eq(pool.points.used->in_use, 0);
 }

@@ -565,13 +565,14 @@ static void live_without_memory(unsigned allocations)
 Test(pool, runs_on_wherever_memory_ends)
 {
 	live_without_memory(0);
-	cr_expect_null(pool_adopt(&pool, AF_INET));
+	cr_expect_null(pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool)));
 	for (unsigned allocations = 1; allocations < 12; allocations++) {
 		live_without_memory(allocations);
 		cr_expect_neq(pool.stats.parked, 0);
 		fake.error[FAKE_MAP] = 0;
-		pool_adopt(&pool, AF_INET);
-		cr_expect_not_null(pool_adopt(&pool, AF_INET), "memory came back");
+		pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool));
+		cr_expect_not_null(
+			pool_adopt(&pool, AF_INET, pool_fork_epoch(&pool)), "memory came back");
 	}
 }
 
