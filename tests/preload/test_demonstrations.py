@@ -44,6 +44,9 @@ DEMONSTRATIONS = [
     ("an epoll set that took a closed set's number loses nothing",
      "a set's number is not trusted after close()",
      "stale_epoll set_closed_first {0}", "keepalive", False),
+    ("an epoll set that went on under another number reports nothing of a closed descriptor",
+     "EPOLL_CTL_DEL must work in every set, or no parking",
+     "stale_epoll set_moved {0}", "keepalive", False),
     # 4. epoll before connect
     ("epoll set up before connect() reports the connection (level)",
      "re-adding at reuse what was registered before connect()",

@@ -23,6 +23,8 @@ CLOSERS = [
     ("dup2(fd, fd) and dup3(fd, fd)", "dup_onto_itself", None),
     ("dup2() over a connection closes it", "dup_over_connection", None),
     ("a second number goes on with the connection alone", "dup_goes_on", None),
+    ("a datagram socket on a number closed by the system call is one", "number_is_datagram", None),
+    ("a hidden number closed by the system call is the program's to use", "hidden_taken", None),
 ]
 
 # claim, scenario of forks
@@ -68,6 +70,13 @@ for text, scenario in CHILDREN:
 def vfork_keeps():
     _, pooled = compare([program("forks"), "vfork_closes", "{0}"])
     expect(pooled.connections == 2, f"{pooled.connections} connections, 2 expected")
+
+
+@claim("a connection that a program started by vfork() holds is not handed out")
+def vfork_keeps_socket():
+    _, pooled = compare([program("forks"), "vfork_exec_keeps", "{0}"])
+    kept = pooled.connection_of("/echo/kept")
+    expect(kept != pooled.connection_of("/echo/next"), "the child's connection was handed on")
 
 
 @claim("each descriptor that is passed on by dup has a connection of its own")

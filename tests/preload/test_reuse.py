@@ -44,6 +44,10 @@ COUNTS = [
     ("a second connect() for the result is reused", "nonblocking second_connect {0}", "keepalive",
      5, 1),
     ("non-blocking only while connecting is reused", "nonblocking toggles {0}", "keepalive", 5, 1),
+    ("a blocking life after a non-blocking one is reused", "nonblocking blocking_next {0}",
+     "keepalive", 10, 1),
+    ("IP_TOS set after connect() is undone: reused", "options tos_after_connect {0}", "keepalive",
+     11, 1),
     ("epoll after connect() is reused", "nonblocking epoll_after_level {0}", "keepalive", 5, 1),
     ("edge-triggered epoll after connect() is reused", "nonblocking epoll_after_edge {0}",
      "keepalive", 5, 1),
@@ -98,6 +102,40 @@ def connects_of_two_requests(preload):
     result = run([*argv, *words("get GET {0} /bytes/10 2")], preload=preload)
     trace = result.stdout.decode()
     return len(re.findall(rf"connect\(.*htons\({result.servers[0].port}\)", trace))
+
+
+@claim("what cannot be undone is not parked in the first place")
+def nothing_parked():
+    _, pooled = opened(compare(words("options buffer_after_connect {0}")), 11, 11, 11)
+    seen = pooled.stats
+    expect(seen["refused"] == {"socket_option": 10}, f"refused: {seen['refused']}")
+    expect(seen["parked"] == 1, f"parked: {seen['parked']}, the last life's expected")
+
+
+@claim("short of descriptors, the least recently used goes")
+def short_of_descriptors():
+    argv = ["prlimit", "--nofile=20:20", *words("places six_addresses {0}")]
+    _, pooled = compare(argv, ["keepalive@0.0.0.0"])
+    # a fifth of 20 is 4: on the way back 6, 5, 4 and 3 are there, and 2 and 1 have gone
+    used = [len(set(pooled.connection_of(f"/echo/{n}"))) for n in range(1, 7)]
+    expect(used == [2, 2, 1, 1, 1, 1], f"connections of each: {used}")
+    expect(pooled.stats["discarded"] == {"evicted": 4}, f"discarded: {pooled.stats['discarded']}")
+
+
+@claim("TCP_NODELAY is lent to a reused connection once, and the program does not see it")
+def lent_nodelay():
+    plain, pooled = compare(words("options nodelay_unset {0}"))
+    opened((plain, pooled), 5, 1)
+    expect(plain.stdout.count(b"TCP_NODELAY: 0") == 10, "the program set it")
+    plain, pooled = (times_set(preload) for preload in (False, True))
+    expect(plain == 0, f"the program set it {plain} times")
+    expect(pooled == 1, f"set {pooled} times in 4 reuses, 1 expected")
+
+
+def times_set(preload):
+    argv = [need("strace"), "-f", "-e", "trace=setsockopt", "-o", "{scratch}/output"]
+    trace = run([*argv, *words("options nodelay_unset {0}")], preload=preload).stdout
+    return len(re.findall(rb"setsockopt\(\d+, SOL_TCP, TCP_NODELAY, \[1\], 4\) += 0", trace))
 
 
 @claim("SP_STATS says what the server saw")

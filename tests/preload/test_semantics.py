@@ -3,6 +3,7 @@
 
 import functools
 import glob
+import re
 import resource
 
 from harness import (
@@ -28,6 +29,10 @@ SAME = [
      "keepalive"),
     ("setsockopt() refuses what the kernel refuses", "options refused_by_kernel {0}", "keepalive"),
     ("connect() with wrong arguments answers as the kernel does", "bad_connect {0}", "keepalive"),
+    ("a blocking connect() after a life that was non-blocking", "nonblocking blocking_next {0}",
+     "keepalive"),
+    ("options' values are read no further than the kernel does", "options value_at_page_end {0}",
+     "keepalive"),
     ("non-blocking connect() and poll", "nonblocking poll {0}", "keepalive"),
     ("non-blocking connect() and select", "nonblocking select {0}", "keepalive"),
     ("a second connect() is 0, a third is EISCONN", "nonblocking second_connect {0}", "keepalive"),
@@ -58,7 +63,8 @@ SAME = [
 
 for call in ("write sendto writev sendmsg sendmmsg send_more sendfile_head sendfile_body "
              "splice_out splice_in read checked_read checked_recv recvfrom readv recvmsg recvmmsg "
-             "waitall peek single_bytes truncation bad_buffers urgent").split():
+             "waitall peek single_bytes truncation bad_buffers readv_over_vector recvmsg_over_vector "
+             "urgent").split():
     SAME.append((f"bytes moved by {call}", f"transfer with_{call} {{0}}", "keepalive"))
 
 # every way of ending, against servers that keep to the protocol and servers that do not
@@ -158,6 +164,8 @@ BAD_SETTINGS = [
     ("SP_MAX_USES", "0x10"),
     ("SP_LOG", "9"),
     ("SP_DISABLE", "maybe"),
+    ("SP_MAX_USES", "12\n34"),
+    ("SP_MAX_PARKED", "9" * 300),
 ]
 
 
@@ -168,12 +176,14 @@ def bad_setting(name, value):
     lines = pooled.stderr.splitlines()
     expect(plain.stdout == pooled.stdout and pooled.status == 0, "the program was disturbed")
     expect(len(lines) == 1, f"{len(lines)} lines on stderr: {pooled.stderr!r}")
-    expect(name in lines[0] and value in lines[0], f"names both: {lines[0]!r}")
+    shown = value.replace("\n", "?")[:60]
+    expect(f"{name}={shown}" in lines[0], f"names both: {lines[0]!r}")
+    expect(re.search(r"from -?\d+ to \d+; using -?\d+$", lines[0]), f"what may be: {lines[0]!r}")
     expect(pooled.connections == 1, f"{pooled.connections}: the default does not apply")
 
 
 for name, value in BAD_SETTINGS:
-    claim(f'a bad value is one line on stderr: {name}="{value}"')(
+    claim(f'a bad value is one line on stderr: {name}={value[:25]!r}')(
         functools.partial(bad_setting, name, value)
     )
 
@@ -189,6 +199,40 @@ def stats_nowhere():
     plain = run(argv, preload=False)
     pooled = run(argv, env={"SP_STATS": "/nonexistent/stats.json"})
     expect(plain.stdout == pooled.stdout and pooled.status == 0, f"disturbed: {pooled.stderr}")
+
+
+# Runs a program with a standard output and error that nobody reads.
+UNREAD = """
+import os, signal, sys
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 1)
+os.dup2(writer, 2)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def unread(**env):
+    argv = ["/usr/bin/python3", "-c", UNREAD, program("quiet"), "{0}", "3"]
+    opened(compare(argv, env=env), 3, 1)
+
+
+claim("SP_STATS=- into a pipe that nobody reads")(functools.partial(unread, SP_STATS="-"))
+claim("SP_LOG=2 into a pipe that nobody reads")(functools.partial(unread, SP_LOG="2"))
+
+
+@claim("SP_STATS names a FIFO that nobody reads: the program ends all the same")
+def stats_fifo():
+    made = 'mkfifo "$0" && exec "$@"'
+    argv = ["/bin/sh", "-c", made, "{scratch}/fifo", program("get"), "GET", "{0}", "/bytes/1", "2"]
+    compare(argv, env={"SP_STATS": "{scratch}/fifo"}, timeout=20)
+
+
+@claim("SP_STATS where no file may grow")
+def stats_limited():
+    argv = ["prlimit", "--fsize=0:0", program("get"), "GET", "{0}", "/bytes/1", "2"]
+    compare(argv, env={"SP_STATS": "{scratch}/limited"})
 
 
 @claim("SP_STATS is JSON whatever the program is called")

@@ -44,6 +44,30 @@ def closing_together():
     threads("closing_together", 8, 100)
 
 
+# claim, scenario of races; each prints what went wrong, and without the library that is nothing
+RACES = [
+    ("two threads close one number, and one of them connects at once", "closed_by_two"),
+    ("dup2() onto a number whose connect() is under way: it is that file", "dup2_over_connect"),
+    ("a file opened on a number whose connect() is under way stays there",
+     "close_range_over_connect"),
+    ("a connection that a forked child holds is not handed out", "while_forking"),
+    ("a connection that a spawned program holds is not handed out", "while_spawning"),
+]
+
+
+def race(scenario):
+    compare([program("races"), scenario, "{0}"])
+
+
+for text, scenario in RACES:
+    claim(text)(functools.partial(race, scenario))
+
+
+@claim("a number closed by a handler while close() is at work on it")
+def closed_on_the_way():
+    compare([program("closed_on_the_way"), "{0}"])
+
+
 READERS = ("with_recv", "with_read", "with_recvmsg")
 
 
@@ -73,6 +97,16 @@ def handler_connects():
 @claim("a signal handler that jumps out of any call")
 def handler_jumps():
     compare([program("signals"), "handler_jumps", "{0}"])
+
+
+@claim("a timer that jumps out of connect(), the exchange and close() loses no descriptor")
+def jumps_leak_nothing():
+    compare([program("signals"), "jumps_leak_nothing", "{0}"])
+
+
+@claim("200000 jumps out of one connection's calls, and close() still closes")
+def many_jumps():
+    compare([program("signals"), "many_jumps", "{0}"])
 
 
 if __name__ == "__main__":

@@ -43,6 +43,24 @@ static void arguments(void)
 	close(fd);
 }
 
+/* Each on a socket of its own: no connect() of it has failed before. */
+static void lengths(void)
+{
+	static const socklen_t tried[] = {sizeof(target), sizeof(target) + 1,
+		sizeof(struct sockaddr_storage), sizeof(struct sockaddr_storage) + 1, 200, 4096};
+	static char large[4096];
+
+	memcpy(large, &target, sizeof(target));
+	for (size_t i = 0; i < COUNT(tried); i++) {
+		int fd = tcp();
+
+		printf("length %u: ", tried[i]);
+		try("connect", fd, large, tried[i]);
+		fetch(fd, "/bytes/10");
+		close(fd);
+	}
+}
+
 /* an address that ends where readable memory does */
 static void at_page_end(void)
 {
@@ -149,7 +167,7 @@ static void bound(void)
 }
 
 static void (*const groups[])(void) = {
-	arguments, at_page_end, descriptors, states, refused, datagram, bound};
+	arguments, lengths, at_page_end, descriptors, states, refused, datagram, bound};
 
 /* All of it before anything is parked, and again when something is. */
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define LOOP_END    1000000
 #define FREE_NUMBER 700
@@ -270,6 +271,47 @@ static void dup_over_connection(void)
 	visit_again();
 }
 
+/* libuv closes by the system call itself; then the number is a socket of another kind. */
+static void number_is_datagram(void)
+{
+	for (int round = 0; round < 3; round++) {
+		int type = -1, one;
+		socklen_t length = sizeof(type);
+
+		visit("/bytes/100");
+		one = socket(AF_INET, SOCK_STREAM, 0);
+		syscall(SYS_close, one);
+		printf("same number: %d\n", socket(AF_INET, SOCK_DGRAM, 0) == one);
+		report("connect", connect_to(one, port));
+		getsockopt(one, SOL_SOCKET, SO_TYPE, &type, &length);
+		printf("datagram: %d\n", type == SOCK_DGRAM);
+		report("close", close(one));
+	}
+	visit_again();
+}
+
+/* Hidden numbers are closed by the system call itself, and taken by what is the program's own. */
+static void hidden_taken(void)
+{
+	int found[MAX_HIDDEN] = {FREE_NUMBER};
+	int ends[2], own;
+	char byte = 0;
+
+	visit("/bytes/100");
+	hidden(found);
+	report("close_range", syscall(SYS_close_range, 3, ~0U, 0));
+	if (pipe(ends))
+		die("pipe");
+	own = fcntl(ends[1], F_DUPFD, found[0]);
+	printf("lowest free number: %d\n", own == found[0]);
+	report("write", write(own, "y", 1));
+	report("read", read(ends[0], &byte, 1));
+	report("flags", fcntl(own, F_GETFD));
+	report("close", close(own));
+	report("close again", close(own));
+	visit_again();
+}
+
 static int dup_of(int fd, int way)
 {
 	switch (way) {
@@ -326,6 +368,8 @@ static const struct scenario scenarios[] = {
 	{"dup_onto_itself", dup_onto_itself},
 	{"dup_over_connection", dup_over_connection},
 	{"dup_goes_on", dup_goes_on},
+	{"number_is_datagram", number_is_datagram},
+	{"hidden_taken", hidden_taken},
 };
 
 int main(int argc, char **argv)

@@ -174,6 +174,29 @@ static void vfork_exec(void)
 	parent_goes_on(pid);
 }
 
+/* The program that vfork() started holds the socket until its standard input ends. */
+static void vfork_exec_keeps(void)
+{
+	int fd = dial();
+	int ends[2];
+	pid_t pid;
+
+	fetch(fd, "/echo/kept");
+	if (pipe(ends) || dup2(ends[0], STDIN_FILENO) < 0)
+		die("pipe");
+	fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+	fflush(stdout);
+	pid = vfork();
+	if (!pid) {
+		execlp("cat", "cat", NULL);
+		_exit(127);
+	}
+	close(fd);
+	visit("/echo/next");
+	close(ends[1]);
+	parent_goes_on(pid);
+}
+
 static void spawn(void)
 {
 	char *arguments[] = {lister, NULL};
@@ -275,6 +298,7 @@ static const struct scenario scenarios[] = {
 	{"vfork_closes_range", vfork_closes_range},
 	{"fork_exec", fork_exec},
 	{"vfork_exec", vfork_exec},
+	{"vfork_exec_keeps", vfork_exec_keeps},
 	{"spawn", spawn},
 	{"spawn_closefrom", spawn_closefrom},
 	{"with_system", with_system},

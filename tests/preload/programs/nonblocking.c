@@ -97,6 +97,20 @@ static void with_so_error_before(void)
 	finish(fd);
 }
 
+/* The life before asked only once how its connect() went: nothing of that is left for this one. */
+static void with_blocking_next(void)
+{
+	int fd = new_socket();
+
+	start_connect(fd);
+	await(fd, POLLOUT);
+	finish(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	for (int i = 0; i < 3; i++)
+		start_connect(fd);
+	finish(fd);
+}
+
 /* FIONBIO-like: made non-blocking after socket(), blocking again after connect() */
 static void with_toggles(void)
 {
@@ -254,6 +268,7 @@ static const struct scenario scenarios[] = {
 	{"select", with_select},
 	{"second_connect", with_second_connect},
 	{"so_error_before", with_so_error_before},
+	{"blocking_next", with_blocking_next},
 	{"toggles", with_toggles},
 	{"early_read", with_early_read},
 	{"epoll_after_level", with_epoll_after_level},

@@ -1,5 +1,6 @@
 /* Socket options: what one life sets, the next must not see; what it sets itself, it must. */
 #include "client.h"
+#include <sys/mman.h>
 #include <sys/time.h>
 
 union value {
@@ -161,12 +162,82 @@ static void refused_by_kernel(void)
 	}
 }
 
+/* what a life that sets no TCP_NODELAY is told of it, before its exchange and after */
+static void nodelay_unset(void)
+{
+	for (int life = 0; life < 5; life++) {
+		int fd = dial();
+
+		for (int i = 0; i < 2; i++) {
+			int value = -1;
+			socklen_t length = sizeof(value);
+
+			getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &length);
+			printf("TCP_NODELAY: %d\n", value);
+			fetch(fd, "/bytes/10");
+		}
+		close(fd);
+	}
+}
+
+static void set_in_ten_lives(int level, int id, int value)
+{
+	for (int life = 0; life < 10; life++) {
+		int fd = dial();
+
+		report("set", setsockopt(fd, level, id, &value, sizeof(value)));
+		fetch(fd, "/bytes/10");
+		close(fd);
+	}
+	look();
+}
+
+static void tos_after_connect(void)
+{
+	set_in_ten_lives(IPPROTO_IP, IP_TOS, 8);
+}
+
+static void buffer_after_connect(void)
+{
+	set_in_ten_lives(SOL_SOCKET, SO_SNDBUF, 9000);
+}
+
+/* The kernel reads as much of a value as the option needs, whatever its length is said to be. */
+static void value_at_page_end(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *memory =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *value = memory + page - sizeof(int);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	memcpy(value, &(int){1}, sizeof(int));
+	mprotect(memory + page, page, PROT_NONE);
+	for (int life = 0; life < 2; life++) {
+		report("keepalive", setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, value, 16));
+		report("nodelay", setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, value, 12));
+		report("buffer", setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, 4096));
+		report("timeout", setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, value, 16));
+		report("beyond", setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, value + 4, 4));
+		connect_to(fd, port);
+		show_all(fd);
+		fetch(fd, "/bytes/10");
+		close(fd);
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+	}
+	close(fd);
+}
+
 static const struct scenario scenarios[] = {
 	{"left_before_connect", left_before_connect},
 	{"left_after_connect", left_after_connect},
 	{"own_before_connect", own_before_connect},
 	{"same_every_time", same_every_time},
 	{"refused_by_kernel", refused_by_kernel},
+	{"nodelay_unset", nodelay_unset},
+	{"tos_after_connect", tos_after_connect},
+	{"buffer_after_connect", buffer_after_connect},
+	{"value_at_page_end", value_at_page_end},
 };
 
 int main(int argc, char **argv)

@@ -99,6 +99,25 @@ static void ten_at_once(void)
 	}
 }
 
+/* Six in a row, and back again: what was used last is there longest. */
+static void six_addresses(void)
+{
+	static const unsigned order[] = {1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1};
+
+	for (size_t i = 0; i < COUNT(order); i++) {
+		struct sockaddr_in address = loopback(port);
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		char path[32];
+
+		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + order[i]);
+		if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
+			die("connect");
+		snprintf(path, sizeof(path), "/echo/%u", order[i]);
+		fetch(fd, path);
+		report("close", close(fd));
+	}
+}
+
 static const struct scenario scenarios[] = {
 	{"two_ports", two_ports},
 	{"six", six},
@@ -106,6 +125,7 @@ static const struct scenario scenarios[] = {
 	{"mapped_and_plain", mapped_and_plain},
 	{"two_addresses", two_addresses},
 	{"ten_at_once", ten_at_once},
+	{"six_addresses", six_addresses},
 };
 
 int main(int argc, char **argv)

@@ -103,12 +103,35 @@ static void set_closed_first(void)
 	visit("/bytes/100");
 }
 
+/* The set goes on under another number, and its old one is another set, which watches as well. */
+static void set_moved(void)
+{
+	int number = epoll_create1(0);
+	int moved = dup(number);
+	int fd = dial();
+
+	watch(number, fd, 1);
+	close(number);
+	printf("same number: %d\n", epoll_create1(0) == number);
+	watch(number, fd, 2);
+	fetch(fd, "/bytes/100");
+	report("close", close(fd));
+	fd = dial();
+	request(fd, "GET", "/bytes/100");
+	recv(fd, &(char){0}, 1, MSG_PEEK);
+	report_events("moved", moved);
+	report_events("other", number);
+	show("/bytes/100", receive(fd, true));
+	close(fd);
+}
+
 static const struct scenario scenarios[] = {
 	{"after_close", after_close},
 	{"reconnected", reconnected},
 	{"through_dup_of_set", through_dup_of_set},
 	{"nested", nested},
 	{"set_closed_first", set_closed_first},
+	{"set_moved", set_moved},
 };
 
 int main(int argc, char **argv)

@@ -334,6 +334,40 @@ static void with_bad_buffers(void)
 	finish(fd);
 }
 
+/* The vector lies where its own bytes go: the kernel has copied it before it writes there. */
+union overlapping {
+	struct iovec parts[2];
+	char data[2048];
+};
+
+static void receive_over_vector(bool as_message)
+{
+	union overlapping all;
+	struct msghdr message = {.msg_iov = all.parts, .msg_iovlen = COUNT(all.parts)};
+	int fd = dial();
+	ssize_t got;
+
+	all.parts[0] = (struct iovec){all.data, 40};
+	all.parts[1] = (struct iovec){all.data + 40, sizeof(all) - 40};
+	send_text(fd, ask);
+	while (recv(fd, (char[512]){0}, 512, MSG_PEEK) < 512)
+		;
+	got = as_message ? recvmsg(fd, &message, 0) : readv(fd, all.parts, COUNT(all.parts));
+	report("received", got);
+	printf("%.15s\n", all.data);
+	report("close", close(fd));
+}
+
+static void with_readv_over_vector(void)
+{
+	receive_over_vector(false);
+}
+
+static void with_recvmsg_over_vector(void)
+{
+	receive_over_vector(true);
+}
+
 static void with_urgent(void)
 {
 	int fd = dial();
@@ -366,6 +400,8 @@ static const struct scenario scenarios[] = {
 	{"with_single_bytes", with_single_bytes},
 	{"with_truncation", with_truncation},
 	{"with_bad_buffers", with_bad_buffers},
+	{"with_readv_over_vector", with_readv_over_vector},
+	{"with_recvmsg_over_vector", with_recvmsg_over_vector},
 	{"with_urgent", with_urgent},
 };
 
