@@ -9,6 +9,18 @@ void pool_shared_descriptors(struct pool *pool)
 	atomic_fetch_add_explicit(&pool->fork_epoch, 1, memory_order_seq_cst);
 }
 
+void pool_begin_copy(struct pool *pool)
+{
+	atomic_fetch_add_explicit(&pool->copies_under_way, 1, memory_order_seq_cst);
+	pool_shared_descriptors(pool);
+}
+
+void pool_end_copy(struct pool *pool)
+{
+	pool_shared_descriptors(pool);
+	atomic_fetch_sub_explicit(&pool->copies_under_way, 1, memory_order_seq_cst);
+}
+
 /* The lock is held over the fork, so that the child's lists are whole. It is not to be had where a
  * signal handler that interrupted the pool forks: such a child does without a pool. */
 LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *pool)
@@ -55,6 +67,7 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct p
 	for (; connection; connection = connection->next_made)
 		inherit(pool, connection);
 	pool->fork_holds_lock = false;
+	atomic_store(&pool->copies_under_way, 0);
 	pool->stats = (struct stats){0};
 	if (!whole) {
 		lock_break(&pool->lock);

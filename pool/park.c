@@ -133,6 +133,8 @@ int pool_close(struct pool *pool, struct connection *connection, int fd)
 {
 	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
 
+	if (refusal == REFUSED_NOT && atomic_load(&pool->copies_under_way) > 0)
+		refusal = REFUSED_FORKED;
 	if (refusal == REFUSED_NOT)
 		refusal = check_settings(pool, connection);
 	if (refusal != REFUSED_NOT)

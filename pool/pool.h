@@ -23,6 +23,7 @@ struct pool {
 	const struct pool_os *os;
 	struct settings settings;
 	struct stats stats;
+	_Atomic uint32_t copies_under_way; /* pool_begin_copy() without its _end_copy() */
 	_Atomic uint32_t fork_epoch; /* changes when somebody may get copies of our descriptors */
 	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
 	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */
@@ -84,6 +85,11 @@ void pool_after_fork_in_child(struct pool *pool);
 /* Somebody else may hold a copy of every descriptor that is open now: none of the live connections
  * is parked any more. */
 void pool_shared_descriptors(struct pool *pool);
+
+/* Around a call that makes such copies at a moment that cannot be known: nothing is parked in
+ * between, and what was made before the end is never parked. */
+void pool_begin_copy(struct pool *pool);
+void pool_end_copy(struct pool *pool);
 
 /* The pool as members of a JSON object, without its braces. Returns false without the lock: then
  * the service points are left out. */

@@ -44,28 +44,27 @@ __asm__(".text\n"
 /* It runs no handlers of pthread_atfork(): the child is a foreign one, that touches nothing. */
 pid_t _Fork(void)
 {
-	descriptors_are_shared();
+	pool_begin_copy(&process_pool);
 	pid_t child = libc()->_Fork();
-	if (child != 0)
-		descriptors_are_shared();
+	pool_end_copy(&process_pool);
 	return child;
 }
 
 int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	descriptors_are_shared();
+	pool_begin_copy(&process_pool);
 	int result = libc()->posix_spawn(pid, path, actions, attributes, argv, envp);
-	descriptors_are_shared();
+	pool_end_copy(&process_pool);
 	return result;
 }
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	descriptors_are_shared();
+	pool_begin_copy(&process_pool);
 	int result = libc()->posix_spawnp(pid, file, actions, attributes, argv, envp);
-	descriptors_are_shared();
+	pool_end_copy(&process_pool);
 	return result;
 }
 
@@ -101,16 +100,16 @@ int fexecve(int fd, char *const argv[], char *const envp[])
 
 FILE *popen(const char *command, const char *mode)
 {
-	descriptors_are_shared();
+	pool_begin_copy(&process_pool);
 	FILE *stream = libc()->popen(command, mode);
-	descriptors_are_shared();
+	pool_end_copy(&process_pool);
 	return stream;
 }
 
 int system(const char *command)
 {
-	descriptors_are_shared();
+	pool_begin_copy(&process_pool);
 	int result = libc()->system(command);
-	descriptors_are_shared();
+	pool_end_copy(&process_pool);
 	return result;
 }

@@ -63,8 +63,8 @@ SAME = [
 
 for call in ("write sendto writev sendmsg sendmmsg send_more sendfile_head sendfile_body "
              "splice_out splice_in read checked_read checked_recv recvfrom readv recvmsg recvmmsg "
-             "waitall peek single_bytes truncation bad_buffers readv_over_vector recvmsg_over_vector "
-             "urgent").split():
+             "waitall peek single_bytes truncation bad_buffers readv_over_vector "
+             "recvmsg_over_vector urgent").split():
     SAME.append((f"bytes moved by {call}", f"transfer with_{call} {{0}}", "keepalive"))
 
 # every way of ending, against servers that keep to the protocol and servers that do not

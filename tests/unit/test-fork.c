@@ -257,3 +257,23 @@ Test(fork, a_child_that_is_in_the_middle_of_a_close_parks_nothing)
 		expect_books_in_order();
 	}
 }
+
+Test(fork, while_a_copy_is_under_way_nothing_is_parked_and_what_was_made_then_never_is)
+{
+	int before = connected_to(1);
+
+	pool_begin_copy(&pool);
+	int meanwhile = connected_to(2), closed_meanwhile = connected_to(3);
+	exchange(before);
+	exchange(meanwhile);
+	exchange(closed_meanwhile);
+	close_socket(closed_meanwhile);
+	cr_expect_eq(pool.parked_count, 0);
+	pool_end_copy(&pool);
+	close_socket(before);
+	close_socket(meanwhile);
+	cr_expect_eq(pool.parked_count, 0);
+	cr_expect_eq(refused(REFUSED_FORKED), 3);
+	use_and_close(4);
+	cr_expect_eq(pool.parked_count, 1);
+}

@@ -7,7 +7,7 @@
 #include <sys/time.h>
 
 #define ROUNDS           300
-#define UNFINISHED       3000
+#define UNFINISHED       2000
 #define MANY_JUMPS       200000
 #define MOST_DESCRIPTORS 1024
 
