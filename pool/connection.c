@@ -158,6 +158,21 @@ bool connection_settle(struct connection *connection)
 	return true;
 }
 
+bool connection_lost_number(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	while (generation_of(use) == call.generation && !(use & CLOSING)) {
+		if (use & CLAIMED) {
+			if (change_use(call.connection, &use, use | ORPHANED))
+				return false;
+		} else if (change_use(call.connection, &use, next_generation(use))) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool connection_displaced(struct connection *connection, int fd)
 {
 	uint64_t use = load_use(connection);

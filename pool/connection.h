@@ -118,6 +118,10 @@ bool connection_settle(struct connection *connection);
  * under way has lost it. */
 bool connection_displaced(struct connection *connection, int fd);
 
+/* The same for one who found it on its number in a call of his own: if it has ended since, by a
+ * close() that came first, nothing is left to do. */
+bool connection_lost_number(struct call call);
+
 /* All-new, for a socket that nobody knows of yet. */
 void connection_reset(
 	struct connection *connection, int family, uint32_t fork_epoch, uint64_t now_ms);

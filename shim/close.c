@@ -23,7 +23,7 @@ static int close_tracked(int fd, struct call call)
 		return to_libc_result(pool_close(&process_pool, call.connection, fd));
 	case CLOSING_BUSY:
 		stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
-		process_end(fd, call.connection);
+		process_end(fd, call);
 		break;
 	case CLOSING_ELSEWHERE:
 		break;

@@ -6,6 +6,10 @@
 
 #include "shim/libc.h"
 #include "shim/process.h"
+#include "shim/raw.h"
+
+/* How often to look again, with the processor given up in between. */
+#define PATIENCE 100000
 
 int dup(int fd)
 {
@@ -21,6 +25,29 @@ int dup(int fd)
 	return result;
 }
 
+/* Enters a number that the program wants for something else: if it is a hidden one of ours, that is
+ * given up. One that another thread is just giving to the program, or closing, takes it a few
+ * microseconds. */
+static struct call enter_unhidden(int number)
+{
+	struct call call = fdtable_enter(number);
+
+	for (int tries = 0; call.hidden && tries < PATIENCE; tries++) {
+		struct connection *parked = fdtable_get(number);
+		if (parked)
+			pool_evict(&process_pool, parked, number);
+		RAW0(sched_yield);
+		call = fdtable_enter(number);
+	}
+	return call;
+}
+
+static void leave_if_any(struct call call)
+{
+	if (call.connection)
+		connection_leave(call);
+}
+
 /* Puts fd's file on a number, which may have a connection; or a hidden one of ours, and then it is
  * the program's for the asking. */
 static int replace(int fd, int to, int flags, bool is_dup3)
@@ -31,18 +58,20 @@ static int replace(int fd, int to, int flags, bool is_dup3)
 		return process_bad_descriptor();
 	if (call.connection && fd != to)
 		connection_refuse(call.connection, REFUSED_DUPLICATED);
-	if (fd != to && fdtable_get(to) && process_may_pool()) {
-		replaced = fdtable_enter(to);
-		if (replaced.hidden)
-			pool_evict(&process_pool, fdtable_get(to), to);
+	if (fd != to && fdtable_get(to) && process_may_pool())
+		replaced = enter_unhidden(to);
+	if (replaced.hidden) {
+		/* dup2(2): it is in the middle of being opened or closed. */
+		leave_if_any(call);
+		errno = EBUSY;
+		return -1;
 	}
 	int result = is_dup3 ? libc()->dup3(fd, to, flags) : libc()->dup2(fd, to);
 	if (result >= 0)
 		process_end_call(to, replaced);
-	else if (replaced.connection)
-		connection_leave(replaced);
-	if (call.connection)
-		connection_leave(call);
+	else
+		leave_if_any(replaced);
+	leave_if_any(call);
 	return result;
 }
 

@@ -2,6 +2,7 @@
 
 #include "pool/proof.h"
 #include "shim/os.h"
+#include "shim/process.h"
 #include "shim/raw.h"
 
 /* How often a call looks again while a connect() exchanges the socket on its number. That takes a
@@ -39,8 +40,12 @@ struct call fdtable_enter_tracked(int fd)
 			!connection_hides(connection, fd))
 			return call;
 		connection_leave(call);
-		if (connecting)
-			RAW0(sched_yield);
+		if (!connecting)
+			continue;
+		/* In a child that got a copy of this memory nobody is at work on it. */
+		if (!process_may_pool())
+			break;
+		RAW0(sched_yield);
 	}
 	return (struct call){0};
 }

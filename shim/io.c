@@ -53,6 +53,7 @@ static void sent(struct call call, const void *buf, ssize_t len, int flags)
  * own vector. */
 struct places {
 	struct iovec vector[8];
+	size_t count;
 	bool known; /* else there are more, or the memory is not there, as the kernel will say */
 };
 
@@ -60,6 +61,7 @@ static void note_places(struct places *places, const struct iovec *vector, size_
 {
 	places->known =
 		count > 0 && count <= 8 && memory_is_readable(vector, count * sizeof(*vector));
+	places->count = count;
 	for (size_t i = 0; places->known && i < count; i++)
 		places->vector[i] = vector[i];
 }
@@ -88,6 +90,19 @@ ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 	return result;
 }
 
+/* The vector for what was received; NULL where it was not seen, or where the program has changed
+ * its own meanwhile. */
+static const struct iovec *places_of(const struct places *places, ssize_t received)
+{
+	size_t room = 0;
+
+	if (!places->known)
+		return NULL;
+	for (size_t i = 0; i < places->count; i++)
+		room += places->vector[i].iov_len;
+	return received > 0 && (size_t)received > room ? NULL : places->vector;
+}
+
 ssize_t readv(int fd, const struct iovec *vector, int count)
 {
 	struct call call = fdtable_enter(fd);
@@ -99,7 +114,7 @@ ssize_t readv(int fd, const struct iovec *vector, int count)
 		return libc()->readv(fd, vector, count);
 	note_places(&places, vector, (size_t)count);
 	ssize_t result = libc()->readv(fd, vector, count);
-	moved(call, RECEIVED, places.known ? places.vector : NULL, result);
+	moved(call, RECEIVED, places_of(&places, result), result);
 	return result;
 }
 
@@ -155,13 +170,12 @@ ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int 
 
 static void received_message(struct call call, const struct places *places, ssize_t len, int flags)
 {
-	bool seen = places->known && !(flags & RECEIVES_UNSEEN);
-
 	if (flags & RECEIVES_ODDLY)
 		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
 	if (len <= 0 || flags & (RECEIVES_NOTHING | RECEIVES_ODDLY))
 		return;
-	if (connection_moved(call, RECEIVED, seen ? places->vector : NULL, (size_t)len))
+	const struct iovec *vector = flags & RECEIVES_UNSEEN ? NULL : places_of(places, len);
+	if (connection_moved(call, RECEIVED, vector, (size_t)len))
 		pool_release(&process_pool, call.connection);
 }
 

@@ -37,7 +37,7 @@ struct libc libc_functions = {
 };
 
 _Atomic bool libc_is_loaded;
-void *libc_vfork;
+__attribute__((used)) void *libc_vfork;
 
 /* Set while this thread is in libc_load(). Initial-exec, as all that is thread-local here. */
 static _Thread_local bool loading;

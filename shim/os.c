@@ -84,11 +84,17 @@ static void wake_one(_Atomic uint32_t *word)
 	RAW3(futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
+#define BIT(signal) (1ULL << ((signal)-1))
+
 static uint64_t block_signals(void)
 {
-	uint64_t all = ~0ULL, before = 0;
+	/* Not those that an instruction or a system call of our own may raise: while blocked they
+	 * kill (signal(7)), and a sandbox may answer system calls by SIGSYS. */
+	const uint64_t block = ~(BIT(SIGSYS) | BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) |
+				 BIT(SIGFPE) | BIT(SIGTRAP));
+	uint64_t before = 0;
 
-	RAW4(rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	RAW4(rt_sigprocmask, SIG_BLOCK, &block, &before, sizeof(block));
 	return before;
 }
 
@@ -173,12 +179,10 @@ static int reveal(
 	struct connection *connection, struct connection *fresh, int fd, bool close_on_exec)
 {
 	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
-	long result;
+	/* Also where it says EBUSY, as somebody else is opening a file with that number: then fd is
+	 * not the socket any more that it was. */
+	long result = RAW3(dup3, number, fd, close_on_exec ? O_CLOEXEC : 0);
 
-	/* dup2(2): EBUSY while another thread is in the middle of open() with that number. */
-	do
-		result = RAW3(dup3, number, fd, close_on_exec ? O_CLOEXEC : 0);
-	while (result == -EBUSY);
 	if (result < 0)
 		return (int)result;
 	/* Before it is in the table, where another thread can close it, and hide it again. */

@@ -21,7 +21,7 @@ static void swallow(uint64_t raised)
 void output_write(int fd, const char *data, size_t len)
 {
 	const uint64_t ours = BIT(SIGPIPE) | BIT(SIGXFSZ);
-	uint64_t blocked_before = 0, waiting_before = 0;
+	uint64_t blocked_before = 0, waiting_before = 0, raised = 0;
 
 	RAW4(rt_sigprocmask, SIG_BLOCK, &ours, &blocked_before, sizeof(ours));
 	RAW2(rt_sigpending, &waiting_before, sizeof(waiting_before));
@@ -29,11 +29,15 @@ void output_write(int fd, const char *data, size_t len)
 		long written = RAW3(write, fd, data, len);
 		if (written == -EINTR)
 			continue;
+		if (written == -EPIPE)
+			raised = BIT(SIGPIPE);
+		if (written == -EFBIG)
+			raised = BIT(SIGXFSZ);
 		if (written <= 0)
 			break;
 		data += written;
 		len -= (size_t)written;
 	}
-	swallow(ours & ~waiting_before);
+	swallow(raised & ~waiting_before);
 	RAW4(rt_sigprocmask, SIG_SETMASK, &blocked_before, NULL, sizeof(blocked_before));
 }

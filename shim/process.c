@@ -40,10 +40,10 @@ void process_displace(int fd, struct connection *connection)
 		pool_release(&process_pool, old);
 }
 
-void process_end(int fd, struct connection *connection)
+void process_end(int fd, struct call call)
 {
-	if (fdtable_change(fd, connection, NULL) && connection_displaced(connection, fd))
-		pool_release(&process_pool, connection);
+	if (fdtable_change(fd, call.connection, NULL) && connection_lost_number(call))
+		pool_release(&process_pool, call.connection);
 }
 
 void process_forget(int fd)

@@ -24,8 +24,8 @@ void process_forget(int fd);
 /* Puts connection, or nothing, on fd, and ends what the table had there. */
 void process_displace(int fd, struct connection *connection);
 
-/* The number of this connection is about to be closed by other means: it ends here. */
-void process_end(int fd, struct connection *connection);
+/* The number on which this call found its connection is closed by other means: it ends here. */
+void process_end(int fd, struct call call);
 
 /* The pool is emptied, and stays off. */
 void process_turn_off(const char *why);
@@ -39,7 +39,7 @@ static inline void process_end_call(int fd, struct call call)
 {
 	if (!call.connection)
 		return;
-	process_end(fd, call.connection);
+	process_end(fd, call);
 	connection_leave(call);
 }
 

@@ -63,7 +63,7 @@ int listen(int fd, int backlog)
 	int result = libc()->listen(fd, backlog);
 	/* A server's socket is none of ours. */
 	if (result == 0 && process_may_pool())
-		process_end(fd, call.connection);
+		process_end(fd, call);
 	connection_leave(call);
 	return result;
 }

@@ -22,7 +22,7 @@ static void descriptors_are_shared(void)
 /* vfork() cannot be wrapped in C: the child would return through the wrapper's frame, and leave it
  * in ruins to the parent. So this only counts, and jumps on. Before libc is known it is the system
  * call itself, with the return address kept in a register, as the child uses the stack. */
-_Atomic uint32_t *spawn_epoch = &process_pool.fork_epoch;
+__attribute__((used)) _Atomic uint32_t *spawn_epoch = &process_pool.fork_epoch;
 
 __asm__(".text\n"
 	".globl vfork\n"

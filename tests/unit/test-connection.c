@@ -769,3 +769,21 @@ Test(connection, hides_its_hidden_number_and_no_other)
 	cr_expect(connection_hides(&connection, 200));
 	cr_expect_not(connection_hides(&connection, FD));
 }
+
+/* ---- losing the number ---- */
+
+Test(connection, that_ended_before_it_lost_its_number_is_not_given_back_twice)
+{
+	struct call late = connection_enter(&connection);
+
+	connection_end(&connection);
+	cr_expect_not(connection_lost_number(late));
+}
+
+Test(connection, that_loses_its_number_in_a_call_is_given_back_once)
+{
+	struct call call = connection_enter(&connection), other = connection_enter(&connection);
+
+	cr_expect(connection_lost_number(call));
+	cr_expect_not(connection_lost_number(other));
+}
