@@ -91,10 +91,10 @@ Test(stats, what_occurred_is_counted_in_the_order_of_the_tables)
 	stats_count(&stats.parked);
 	stats_count(&stats.discarded[DISCARDED_DROPPED]);
 	stats_count(&stats.discarded[DISCARDED_IDLE]);
-	stats_count(&stats.refused[REFUSED_POOL_OFF]);
+	stats_count(&stats.refused[REFUSED_NO_ROOM]);
 	stats_count(&stats.refused[REFUSED_BUSY]);
 	stats_count(&stats.refused[REFUSED_BUSY]);
 	cr_expect_str_eq(json_of(&stats), "\"connects\":3,\"opened\":1,\"reused\":2,\"parked\":1,"
 					  "\"discarded\":{\"idle\":1,\"dropped\":1},"
-					  "\"refused\":{\"busy\":2,\"pool_off\":1}");
+					  "\"refused\":{\"busy\":2,\"no_room\":1}");
 }
