@@ -45,9 +45,10 @@ struct connection {
 	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
 	uint8_t discard;             /* enum discard: why it is to be closed, while TAKEN */
 	uint8_t prefix_len;
-	uint16_t family;     /* of the socket: AF_INET or AF_INET6 */
-	uint32_t fork_epoch; /* pool.fork_epoch at socket() */
-	uint32_t uses;       /* connect() calls that it has answered */
+	uint16_t family;      /* of the socket: AF_INET or AF_INET6 */
+	uint32_t fork_epoch;  /* pool.fork_epoch at socket() */
+	uint32_t credentials; /* pool.credentials then */
+	uint32_t uses;        /* connect() calls that it has answered */
 	uint64_t created_ms;
 	uint64_t parked_ms;
 	uint64_t cookie;         /* SO_COOKIE of its socket; 0: not known */

@@ -2,6 +2,7 @@
 
 #include "pool/pool_private.h"
 
+#include <limits.h>
 #include <utlist.h>
 
 #include "pool/proof.h"
@@ -104,26 +105,47 @@ void pool_evict(struct pool *pool, struct connection *connection, int hidden)
 	pool_bury(pool, doomed);
 }
 
-void pool_evict_oldest(struct pool *pool)
+/* Takes the lock to doom those parked longest until only so many are left, and buries them. */
+static unsigned shrink(struct pool *pool, unsigned left, unsigned at_most, enum discard why)
 {
 	struct connection *doomed = NULL;
+	unsigned count = 0;
 
 	if (!pool_enter(pool))
-		return;
-	if (pool->parked)
-		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, &doomed);
+		return 0;
+	for (; pool->parked_count > left && count < at_most; count++)
+		pool_doom_locked(pool, pool->parked->prev, why, &doomed);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
+	return count;
+}
+
+unsigned pool_make_room(struct pool *pool, unsigned count)
+{
+	return shrink(pool, 0, count, DISCARDED_EVICTED);
+}
+
+void pool_set_parked_most(struct pool *pool, unsigned most)
+{
+	atomic_store_explicit(&pool->parked_most, most, memory_order_relaxed);
+	shrink(pool, most, UINT_MAX, DISCARDED_EVICTED);
 }
 
 void pool_drop(struct pool *pool)
 {
-	struct connection *doomed = NULL;
+	shrink(pool, 0, UINT_MAX, DISCARDED_DROPPED);
+}
 
-	if (!pool_enter(pool))
-		return;
-	while (pool->parked)
-		pool_doom_locked(pool, pool->parked, DISCARDED_DROPPED, &doomed);
-	pool_leave(pool);
-	pool_bury(pool, doomed);
+void pool_change_credentials(struct pool *pool)
+{
+	/* Where the lock is not to be had just now, this is what keeps them from being used. */
+	atomic_fetch_add_explicit(&pool->credentials, 1, memory_order_seq_cst);
+	pool_shared_descriptors(pool);
+	pool_drop(pool);
+}
+
+void pool_turn_off(struct pool *pool)
+{
+	atomic_store(&pool->off, true);
+	pool_drop(pool);
 }

@@ -13,7 +13,7 @@ static enum refusal check_settings(const struct pool *pool, const struct connect
 
 	if (settings->max_idle_ms == 0)
 		return REFUSED_IDLE_ZERO;
-	if (settings->max_parked == 0)
+	if (atomic_load_explicit(&pool->parked_most, memory_order_relaxed) == 0)
 		return REFUSED_NO_ROOM;
 	if (settings->max_uses > 0 && connection->uses >= (uint32_t)settings->max_uses)
 		return REFUSED_USES;
@@ -38,7 +38,7 @@ static int hide(struct pool *pool, struct connection *connection, int fd)
 	if (number != -EMFILE)
 		return number;
 	/* The process is short of descriptors: one that is parked makes room. */
-	pool_evict_oldest(pool);
+	pool_make_room(pool, 1);
 	return pool->os->hide(connection, fd);
 }
 
@@ -93,7 +93,7 @@ static void park(struct pool *pool, struct connection *connection)
 		return;
 	}
 	/* A fork that came after the proofs has seen it on two numbers. */
-	if (connection->fork_epoch != pool_fork_epoch(pool)) {
+	if (connection->fork_epoch != pool_fork_epoch(pool) || atomic_load(&pool->off)) {
 		pool_leave(pool);
 		pool_discard(pool, connection, DISCARDED_DISTURBED);
 		return;
@@ -105,7 +105,7 @@ static void park(struct pool *pool, struct connection *connection)
 	point->parked_count++;
 	DL_PREPEND(pool->parked, connection);
 	pool->parked_count++;
-	if (pool->parked_count > (unsigned)pool->settings.max_parked)
+	if (pool->parked_count > atomic_load_explicit(&pool->parked_most, memory_order_relaxed))
 		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, &doomed);
 	pool_expire_locked(pool, connection->parked_ms, &doomed);
 	pool_leave(pool);
@@ -135,6 +135,8 @@ int pool_close(struct pool *pool, struct connection *connection, int fd)
 
 	if (refusal == REFUSED_NOT && atomic_load(&pool->copies_under_way) > 0)
 		refusal = REFUSED_FORKED;
+	if (refusal == REFUSED_FORKED && connection->credentials != pool_credentials(pool))
+		refusal = REFUSED_CREDENTIALS;
 	if (refusal == REFUSED_NOT)
 		refusal = check_settings(pool, connection);
 	if (refusal != REFUSED_NOT)

@@ -10,6 +10,7 @@
 void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings)
 {
 	*pool = (struct pool){.os = os, .settings = *settings};
+	atomic_store(&pool->parked_most, (unsigned)settings->max_parked);
 	pool->points.slab = &pool->slab;
 }
 
@@ -101,8 +102,10 @@ struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch)
 		return NULL;
 	struct connection *connection = make_locked(pool);
 	/* Under the lock, so that a fork finds no memory as free that is in somebody's hands. */
-	if (connection)
+	if (connection) {
 		connection_reset(connection, family, epoch, now);
+		connection->credentials = pool_credentials(pool);
+	}
 	pool_leave(pool);
 	return connection;
 }

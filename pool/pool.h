@@ -24,7 +24,10 @@ struct pool {
 	struct settings settings;
 	struct stats stats;
 	_Atomic uint32_t copies_under_way; /* pool_begin_copy() without its _end_copy() */
-	_Atomic uint32_t fork_epoch; /* changes when somebody may get copies of our descriptors */
+	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
+	_Atomic uint32_t credentials; /* changes with the process's user, groups or root */
+	_Atomic unsigned parked_most;
+	_Atomic bool off;                     /* for good: pool_turn_off() */
 	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
 	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */
 
@@ -70,11 +73,21 @@ int pool_close(struct pool *pool, struct connection *connection, int fd);
 /* Closes this connection if it is parked on this hidden number. */
 void pool_evict(struct pool *pool, struct connection *connection, int hidden);
 
-/* Closes the least recently used one, to make room. */
-void pool_evict_oldest(struct pool *pool);
+/* Closes up to count connections that were parked longest, and says how many that were. */
+unsigned pool_make_room(struct pool *pool, unsigned count);
 
 /* Closes every parked connection. */
 void pool_drop(struct pool *pool);
+
+/* From now on no more than this are parked. Those beyond are closed, longest parked first. */
+void pool_set_parked_most(struct pool *pool, unsigned most);
+
+/* The process is another one for its peers: what is parked is closed, and what is open will not be
+ * parked. */
+void pool_change_credentials(struct pool *pool);
+
+/* Closes every parked connection, and nothing is parked or taken any more. */
+void pool_turn_off(struct pool *pool);
 
 /* Around fork(), in this order; the child starts with an empty pool. What was open at the fork is
  * not parked by either side. */

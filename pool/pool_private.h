@@ -9,6 +9,11 @@
 bool pool_enter(struct pool *pool) TRY_ACQUIRES(pool->lock);
 void pool_leave(struct pool *pool) RELEASES(pool->lock);
 
+static inline uint32_t pool_credentials(const struct pool *pool)
+{
+	return atomic_load_explicit(&pool->credentials, memory_order_relaxed);
+}
+
 /* For the log. */
 void pool_note(
 	struct pool *pool, const struct connection *connection, const char *event, const char *why);

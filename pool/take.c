@@ -50,6 +50,8 @@ static struct connection *choose_locked(struct pool *pool, struct service_point 
 			pool_doom_locked(pool, connection, DISCARDED_IDLE, doomed);
 		} else if (pool_lease_is_over(pool, connection, now)) {
 			pool_doom_locked(pool, connection, DISCARDED_LEASE, doomed);
+		} else if (connection->credentials != pool_credentials(pool)) {
+			pool_doom_locked(pool, connection, DISCARDED_DROPPED, doomed);
 		} else if (options_match(&connection->options, &fresh->options)) {
 			pool_unlink_locked(pool, connection);
 			return connection;
@@ -148,7 +150,7 @@ static struct connection *take_one(
 	struct connection *connection = NULL, *doomed = NULL;
 	uint64_t now = pool->os->now_ms();
 
-	if (!pool_enter(pool))
+	if (atomic_load(&pool->off) || !pool_enter(pool))
 		return NULL;
 	pool_expire_locked(pool, now, &doomed);
 	struct service_point *point = find_point_locked(pool, endpoint, &doomed);

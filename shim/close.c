@@ -44,6 +44,8 @@ int close(int fd)
 	return call.connection ? close_tracked(fd, call) : libc()->close(fd);
 }
 
+INTERPOSED_AS(close, __close);
+
 int shutdown(int fd, int how)
 {
 	struct call call = fdtable_enter(fd);

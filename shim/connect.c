@@ -140,3 +140,5 @@ int connect(int fd, const struct sockaddr *address, socklen_t len)
 		return connect_untracked(fd, address, len);
 	return connect_tracked(call, fd, address, len);
 }
+
+INTERPOSED_AS(connect, __connect);

@@ -11,6 +11,17 @@
 /* How often to look again, with the processor given up in between. */
 #define PATIENCE 100000
 
+static int dup_untracked(int fd)
+{
+	int result = libc()->dup(fd);
+
+	if (result < 0 && process_made_room())
+		result = libc()->dup(fd);
+	if (result >= 0)
+		process_opened(result);
+	return result;
+}
+
 int dup(int fd)
 {
 	struct call call = fdtable_enter(fd);
@@ -18,9 +29,9 @@ int dup(int fd)
 	if (call.hidden)
 		return process_bad_descriptor();
 	if (!call.connection)
-		return libc()->dup(fd);
+		return dup_untracked(fd);
 	connection_refuse(call.connection, REFUSED_DUPLICATED);
-	int result = libc()->dup(fd);
+	int result = dup_untracked(fd);
 	process_leave(call, false);
 	return result;
 }
@@ -80,6 +91,8 @@ int dup2(int fd, int to)
 	return replace(fd, to, 0, false);
 }
 
+INTERPOSED_AS(dup2, __dup2);
+
 int dup3(int fd, int to, int flags)
 {
 	return replace(fd, to, flags, true);
@@ -102,6 +115,20 @@ static enum refusal refusal_for(int command, const void *argument)
 	}
 }
 
+/* F_DUPFD makes a descriptor at or above a number that the program chose. */
+static int control_untracked(int (*real)(int, int, ...), int fd, int command, void *argument)
+{
+	int result = real(fd, command, argument);
+
+	if (command != F_DUPFD && command != F_DUPFD_CLOEXEC)
+		return result;
+	if (result < 0 && process_made_all_room())
+		result = real(fd, command, argument);
+	if (result >= 0)
+		process_forget(result);
+	return result;
+}
+
 static int control(int (*real)(int, int, ...), int fd, int command, void *argument)
 {
 	struct call call = fdtable_enter(fd);
@@ -109,11 +136,11 @@ static int control(int (*real)(int, int, ...), int fd, int command, void *argume
 	if (call.hidden)
 		return process_bad_descriptor();
 	if (!call.connection)
-		return real(fd, command, argument);
+		return control_untracked(real, fd, command, argument);
 	enum refusal refusal = refusal_for(command, argument);
 	if (refusal != REFUSED_NOT)
 		connection_refuse(call.connection, refusal);
-	int result = real(fd, command, argument);
+	int result = control_untracked(real, fd, command, argument);
 	process_leave(call, false);
 	return result;
 }
@@ -129,6 +156,8 @@ int fcntl(int fd, int command, ...)
 	va_end(arguments);
 	return control(libc()->fcntl, fd, command, argument);
 }
+
+INTERPOSED_AS(fcntl, __fcntl);
 
 int fcntl64(int fd, int command, ...)
 {

@@ -3,12 +3,29 @@
  */
 #pragma once
 
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/fsuid.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 
@@ -19,3 +36,7 @@
 #include "shim/interposed.inc"
 #undef INTERPOSED
 #pragma GCC diagnostic pop
+
+/* Defines an alias of the table, beside its function. */
+#define INTERPOSED_AS(function, name)                                                              \
+	EXPORTED extern __typeof__(function) name __attribute__((alias(#function)))

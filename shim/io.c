@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/sendfile.h>
 
+#include "shim/io.h"
 #include "shim/libc.h"
 #include "shim/memory.h"
 #include "shim/process.h"
@@ -77,6 +78,8 @@ ssize_t read(int fd, void *buf, size_t len)
 		received(call, buf, result, 0);
 	return result;
 }
+
+INTERPOSED_AS(read, __read);
 
 ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 {
@@ -227,6 +230,8 @@ ssize_t write(int fd, const void *buf, size_t len)
 	return result;
 }
 
+INTERPOSED_AS(write, __write);
+
 ssize_t writev(int fd, const struct iovec *vector, int count)
 {
 	struct call call = fdtable_enter(fd);
@@ -251,6 +256,8 @@ ssize_t send(int fd, const void *buf, size_t len, int flags)
 	return result;
 }
 
+INTERPOSED_AS(send, __send);
+
 ssize_t sendto(
 	int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
 {
@@ -264,8 +271,7 @@ ssize_t sendto(
 	return result;
 }
 
-/* Descriptors that are passed to another process have a second holder: unix(7), SCM_RIGHTS. */
-static void note_passed_descriptors(const struct msghdr *message)
+void io_note_passed_descriptors(const struct msghdr *message)
 {
 	/* CMSG_NXTHDR() wants it so, but changes nothing. */
 	struct msghdr *control = (struct msghdr *)message;
@@ -290,7 +296,7 @@ static void note_passed_descriptors(const struct msghdr *message)
 static void sent_message(struct call call, const struct msghdr *message, ssize_t len, int flags)
 {
 	if (message->msg_controllen > 0)
-		note_passed_descriptors(message);
+		io_note_passed_descriptors(message);
 	if (!call.connection)
 		return;
 	/* Ancillary data to a TCP socket asks for time stamps and the like. */

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 
 #include "shim/raw.h"
 
@@ -30,14 +31,51 @@ static int early_close(int fd)
 	return (int)to_libc_result(RAW1(close, fd));
 }
 
+static int early_open(const char *path, int flags, ...)
+{
+	va_list rest;
+
+	va_start(rest, flags);
+	mode_t mode = va_arg(rest, mode_t);
+	va_end(rest);
+	return (int)to_libc_result(RAW4(openat, AT_FDCWD, path, flags, mode));
+}
+
+static int early_openat(int at, const char *path, int flags, ...)
+{
+	va_list rest;
+
+	va_start(rest, flags);
+	mode_t mode = va_arg(rest, mode_t);
+	va_end(rest);
+	return (int)to_libc_result(RAW4(openat, at, path, flags, mode));
+}
+
+static long early_syscall(long number, ...)
+{
+	long argument[6];
+	va_list rest;
+
+	va_start(rest, number);
+	for (int i = 0; i < 6; i++)
+		argument[i] = va_arg(rest, long);
+	va_end(rest);
+	return to_libc_result(raw_syscall(number, argument[0], argument[1], argument[2],
+		argument[3], argument[4], argument[5]));
+}
+
 struct libc libc_functions = {
+	.open = early_open,
+	.open64 = early_open,
+	.openat = early_openat,
+	.openat64 = early_openat,
+	.syscall = early_syscall,
 	.read = early_read,
 	.write = early_write,
 	.close = early_close,
 };
 
 _Atomic bool libc_is_loaded;
-__attribute__((used)) void *libc_vfork;
 
 /* Set while this thread is in libc_load(). Initial-exec, as all that is thread-local here. */
 static _Thread_local bool loading;
@@ -61,7 +99,6 @@ void libc_load(void)
 	}
 #include "shim/interposed.inc"
 #undef INTERPOSED
-	__atomic_store_n(&libc_vfork, (void *)libc_functions.vfork, __ATOMIC_RELAXED);
 	atomic_store_explicit(&libc_is_loaded, true, memory_order_release);
 	loading = false;
 	errno = saved_errno;

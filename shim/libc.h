@@ -16,7 +16,6 @@ struct libc {
 
 extern struct libc libc_functions;
 extern _Atomic bool libc_is_loaded;
-extern void *libc_vfork; /* for the stub in spawn.c */
 
 /* Looks all of them up. Idempotent; several threads may do it at a time. */
 void libc_load(void);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -22,20 +23,56 @@
  * limit allows, as the kernel's table of descriptors reaches to the highest, and fork copies it. */
 #define HIDDEN_BASE_MOST 960
 
-static int hidden_base = HIDDEN_BASE_MOST;
+/* Where hidden numbers begin, and where they end: a part of the last fifth stays free for files
+ * that are opened by calls which cannot be seen, and so find no room made. */
+static _Atomic int hidden_base = HIDDEN_BASE_MOST;
+static _Atomic int hidden_end = FDTABLE_SIZE;
+static _Atomic int crowded_from = INT_MAX;
 
-struct descriptor_room os_measure_room(void)
+static int at_most(rlim_t value, int most)
+{
+	return value < (rlim_t)most ? (int)value : most;
+}
+
+long os_measure_room(void)
 {
 	struct rlimit limit = {.rlim_cur = 1024};
 
 	RAW4(prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
 	rlim_t fifth = limit.rlim_cur / 5;
-	rlim_t base = limit.rlim_cur - fifth;
-	hidden_base = base < HIDDEN_BASE_MOST ? (int)base : HIDDEN_BASE_MOST;
-	return (struct descriptor_room){
-		.hidden_base = hidden_base,
-		.parked_most = fifth < FDTABLE_SIZE ? (long)fifth : FDTABLE_SIZE,
-	};
+	atomic_store(&crowded_from, at_most(limit.rlim_cur - fifth, INT_MAX));
+	atomic_store(&hidden_base, at_most(limit.rlim_cur - fifth, HIDDEN_BASE_MOST));
+	atomic_store(&hidden_end, at_most(limit.rlim_cur - fifth / 4, FDTABLE_SIZE));
+	return at_most(fifth, FDTABLE_SIZE);
+}
+
+bool os_is_crowded(int fd)
+{
+	return fd >= atomic_load_explicit(&crowded_from, memory_order_relaxed);
+}
+
+/* A page that a forked child finds empty: madvise(2), MADV_WIPEONFORK. */
+static _Atomic uint32_t *memory_mark;
+
+void os_mark_memory(void)
+{
+	const size_t page = 4096;
+	long mark =
+		RAW6(mmap, NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mark < 0)
+		return;
+	if (RAW3(madvise, mark, page, MADV_WIPEONFORK) < 0) {
+		RAW2(munmap, mark, page);
+		return;
+	}
+	memory_mark = (_Atomic uint32_t *)mark;
+	atomic_store(memory_mark, 1);
+}
+
+bool os_memory_is_copied(void)
+{
+	return memory_mark && atomic_load_explicit(memory_mark, memory_order_relaxed) == 0;
 }
 
 static uint64_t now_ms(void)
@@ -67,6 +104,8 @@ static uint32_t thread_id(void)
 void os_after_fork_in_child(void)
 {
 	cached_thread_id = 0;
+	if (memory_mark)
+		atomic_store(memory_mark, 1);
 }
 
 static void wait_on(_Atomic uint32_t *word, uint32_t expected, unsigned timeout_ms)
@@ -84,6 +123,15 @@ static void wake_one(_Atomic uint32_t *word)
 	RAW3(futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* What the pool cannot do without is forbidden by a sandbox (seccomp(2), a security module): then
+ * it does nothing any more. */
+static long permitted(long result)
+{
+	if (result == -EPERM || result == -ENOSYS || result == -EACCES)
+		process_turn_off("a system call that it needs is not permitted");
+	return result;
+}
+
 #define BIT(signal) (1ULL << ((signal)-1))
 
 static uint64_t block_signals(void)
@@ -94,7 +142,7 @@ static uint64_t block_signals(void)
 				 BIT(SIGFPE) | BIT(SIGTRAP));
 	uint64_t before = 0;
 
-	RAW4(rt_sigprocmask, SIG_BLOCK, &block, &before, sizeof(block));
+	permitted(RAW4(rt_sigprocmask, SIG_BLOCK, &block, &before, sizeof(block)));
 	return before;
 }
 
@@ -105,7 +153,7 @@ static void restore_signals(uint64_t blocked_before)
 
 static int get_option(int fd, int level, int name, void *value, socklen_t *size)
 {
-	return (int)RAW5(getsockopt, fd, level, name, value, size);
+	return (int)permitted(RAW5(getsockopt, fd, level, name, value, size));
 }
 
 static int set_option(int fd, int level, int name, const void *value, socklen_t size)
@@ -115,7 +163,7 @@ static int set_option(int fd, int level, int name, const void *value, socklen_t 
 
 static int get_status_flags(int fd)
 {
-	return (int)RAW2(fcntl, fd, F_GETFL);
+	return (int)permitted(RAW2(fcntl, fd, F_GETFL));
 }
 
 static int set_status_flags(int fd, int flags)
@@ -125,7 +173,7 @@ static int set_status_flags(int fd, int flags)
 
 static int get_descriptor_flags(int fd)
 {
-	return (int)RAW2(fcntl, fd, F_GETFD);
+	return (int)permitted(RAW2(fcntl, fd, F_GETFD));
 }
 
 static int watch(int epfd, int op, int fd, struct epoll_event *event)
@@ -137,16 +185,16 @@ static int peek(int fd)
 {
 	char byte;
 
-	return (int)RAW6(recvfrom, fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+	return (int)permitted(RAW6(recvfrom, fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL));
 }
 
 static int hide(struct connection *connection, int fd)
 {
-	int number = (int)RAW3(fcntl, fd, F_DUPFD_CLOEXEC, hidden_base);
+	int number = (int)permitted(RAW3(fcntl, fd, F_DUPFD_CLOEXEC, atomic_load(&hidden_base)));
 
 	if (number < 0)
 		return number;
-	if (number >= FDTABLE_SIZE) {
+	if (number >= atomic_load(&hidden_end)) {
 		RAW1(close, number);
 		return -EMFILE;
 	}
@@ -181,7 +229,7 @@ static int reveal(
 	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
 	/* Also where it says EBUSY, as somebody else is opening a file with that number: then fd is
 	 * not the socket any more that it was. */
-	long result = RAW3(dup3, number, fd, close_on_exec ? O_CLOEXEC : 0);
+	long result = permitted(RAW3(dup3, number, fd, close_on_exec ? O_CLOEXEC : 0));
 
 	if (result < 0)
 		return (int)result;

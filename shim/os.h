@@ -5,18 +5,23 @@
 
 extern const struct pool_os real_os;
 
-/* Where hidden numbers begin, and how many parked connections there may be at most: a fifth of the
- * descriptors that the process may have. */
-struct descriptor_room {
-	int hidden_base;
-	long parked_most;
-};
+/* Reads RLIMIT_NOFILE: hidden numbers begin where four fifths of it end, if it is a low one.
+ * Returns how many descriptors may be parked at most: a fifth. At start, and whenever it has
+ * changed. */
+long os_measure_room(void);
 
-/* Reads RLIMIT_NOFILE. Called once, at start. */
-struct descriptor_room os_measure_room(void);
+/* Is this number, the lowest that was free, in the last fifth? */
+bool os_is_crowded(int fd);
+
+/* At start: the memory of this process is the one that os_memory_is_copied() is about. */
+void os_mark_memory(void);
+
+/* Is this a child that has a copy of that memory, made by what runs no handlers of
+ * pthread_atfork()? Where the kernel is older than Linux 4.14 this is never known. */
+bool os_memory_is_copied(void);
 
 /* A line in the log about a connection; why may be empty. */
 void os_log(int level, const struct connection *connection, const char *event, const char *why);
 
-/* In a forked child: it has another thread id. */
+/* In a forked child: it has another thread id, and memory of its own. */
 void os_after_fork_in_child(void);

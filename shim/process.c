@@ -1,6 +1,7 @@
 #include "shim/process.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,24 +11,49 @@
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/os.h"
+#include "shim/plugins.h"
 #include "shim/raw.h"
 #include "shim/statistics.h"
 
 struct pool process_pool;
 
-static _Atomic bool on;
+_Atomic bool process_on;
 static _Atomic int pid;
+
+/* How many parked connections are closed where one call found no descriptor: enough for a pair, and
+ * for what libc opens on the way. */
+#define ROOM 8
+
+static void after_fork_in_child(void);
+
+static bool is_own_process(void)
+{
+	if (!os_memory_is_copied())
+		return RAW0(getpid) == atomic_load_explicit(&pid, memory_order_relaxed);
+	/* A child of _Fork(), or of a clone(2) of the program's own. */
+	after_fork_in_child();
+	return true;
+}
 
 bool process_may_pool(void)
 {
-	return atomic_load_explicit(&on, memory_order_acquire) &&
-	       RAW0(getpid) == atomic_load_explicit(&pid, memory_order_relaxed);
+	return process_is_on() && is_own_process();
 }
 
 int process_bad_descriptor(void)
 {
 	errno = EBADF;
 	return -1;
+}
+
+static long wanted_parked;
+
+/* SP_MAX_PARKED, but no more than the limit on descriptors allows. */
+static unsigned parked_most(void)
+{
+	long room = os_measure_room();
+
+	return (unsigned)(wanted_parked < room ? wanted_parked : room);
 }
 
 void process_displace(int fd, struct connection *connection)
@@ -52,8 +78,48 @@ void process_forget(int fd)
 		process_displace(fd, NULL);
 }
 
+void process_opened(int fd)
+{
+	process_forget(fd);
+	/* The kernel gives the lowest number that is free: so the program is running short, and may
+	 * be about to open files by calls that cannot be seen to fail. */
+	if (os_is_crowded(fd) && process_may_pool())
+		pool_make_room(&process_pool, UINT_MAX);
+}
+
+static bool made_room(unsigned count)
+{
+	return (errno == EMFILE || errno == ENFILE) && process_may_pool() &&
+	       pool_make_room(&process_pool, count) > 0;
+}
+
+bool process_made_room(void)
+{
+	return made_room(ROOM);
+}
+
+bool process_made_all_room(void)
+{
+	return made_room(UINT_MAX);
+}
+
+void process_limit_changed(void)
+{
+	if (process_may_pool())
+		pool_set_parked_most(&process_pool, parked_most());
+}
+
+void process_credentials_changed(void)
+{
+	if (process_may_pool())
+		pool_change_credentials(&process_pool);
+}
+
 void process_track(int fd, int family, uint32_t epoch)
 {
+	if (!process_is_on())
+		return;
+	process_opened(fd);
 	if (fd >= FDTABLE_SIZE || !process_may_pool())
 		return;
 	struct connection *connection = pool_adopt(&process_pool, family, epoch);
@@ -67,10 +133,10 @@ void process_track(int fd, int family, uint32_t epoch)
 
 void process_turn_off(const char *why)
 {
-	if (!atomic_exchange(&on, false))
+	if (!process_may_pool() || !atomic_exchange(&process_on, false))
 		return;
 	log_line(1, "the pool is off: ", why, NULL);
-	pool_drop(&process_pool);
+	pool_turn_off(&process_pool);
 }
 
 /* ---- fork ---- */
@@ -151,15 +217,17 @@ __attribute__((constructor)) static void start(void)
 	log_open(1);
 	struct settings settings = read_environment();
 	log_open((int)settings.log);
-	struct descriptor_room room = os_measure_room();
-	if (settings.max_parked > room.parked_most)
-		settings.max_parked = room.parked_most;
+	wanted_parked = settings.max_parked;
 	pool_init(&process_pool, &real_os, &settings);
+	pool_set_parked_most(&process_pool, parked_most());
+	os_mark_memory();
 	if (!settings.disable &&
 		pthread_atfork(prepare_fork, after_fork_in_parent, after_fork_in_child) == 0) {
 		atomic_store(&pid, (int)RAW0(getpid));
-		atomic_store_explicit(&on, true, memory_order_release);
+		atomic_store_explicit(&process_on, true, memory_order_release);
 		open_statistics();
+		if (settings.see_plugins)
+			plugins_see();
 	}
 	errno = saved_errno;
 }

@@ -8,10 +8,18 @@
 #include "shim/fdtable.h"
 
 extern struct pool process_pool;
+extern _Atomic bool process_on;
 
-/* May this call use the pool? Not where it is off, and not in a child made by vfork() or a raw
- * clone(), which has our memory but not our descriptors: that one must touch nothing. One system
- * call, so only for what is about to change something. */
+/* Is there a pool at all? */
+static inline bool process_is_on(void)
+{
+	return atomic_load_explicit(&process_on, memory_order_acquire);
+}
+
+/* May this call use the pool? Not where it is off, and not in a child made by vfork(), which has
+ * our memory but not our descriptors: that one must touch nothing. One system call, so only for
+ * what is about to change something. A child that has a copy of our memory, and was not made by
+ * fork(), finds out here that it is one, and closes what it has of ours. */
 bool process_may_pool(void);
 
 /* fd is a new TCP stream socket of this address family: it is tracked from now on. epoch is
@@ -20,6 +28,22 @@ void process_track(int fd, int family, uint32_t epoch);
 
 /* fd is a new descriptor of another kind: what the table knows of its number is out of date. */
 void process_forget(int fd);
+
+/* The same, of one that the kernel chose the number of. */
+void process_opened(int fd);
+
+/* A call that makes a descriptor, or two, has failed with errno: shall it be made once more? True
+ * if it was for want of descriptors, and parked connections have made room. */
+bool process_made_room(void);
+
+/* The same for a call that wants a number above some other: all of them make room. */
+bool process_made_all_room(void);
+
+/* RLIMIT_NOFILE has changed. */
+void process_limit_changed(void);
+
+/* The process has become another one: its user, its groups or its root. */
+void process_credentials_changed(void);
 
 /* Puts connection, or nothing, on fd, and ends what the table had there. */
 void process_displace(int fd, struct connection *connection);

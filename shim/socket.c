@@ -22,12 +22,14 @@ int socket(int domain, int type, int protocol)
 	uint32_t epoch = pool_fork_epoch(&process_pool);
 	int fd = libc()->socket(domain, type, protocol);
 
+	if (fd < 0 && process_made_room())
+		fd = libc()->socket(domain, type, protocol);
 	if (fd < 0)
 		return fd;
 	if (is_tcp(domain, type, protocol))
 		process_track(fd, domain, epoch);
 	else
-		process_forget(fd);
+		process_opened(fd);
 	return fd;
 }
 

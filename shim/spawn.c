@@ -6,13 +6,11 @@
  * in between: in the child of a vfork(), which has the parent's memory, that is before it execs.
  */
 
-#include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include <stdarg.h>
 
 #include "shim/libc.h"
 #include "shim/process.h"
+#include "shim/tail_call.h"
 
 static void descriptors_are_shared(void)
 {
@@ -20,35 +18,46 @@ static void descriptors_are_shared(void)
 }
 
 /* vfork() cannot be wrapped in C: the child would return through the wrapper's frame, and leave it
- * in ruins to the parent. So this only counts, and jumps on. Before libc is known it is the system
- * call itself, with the return address kept in a register, as the child uses the stack. */
-__attribute__((used)) _Atomic uint32_t *spawn_epoch = &process_pool.fork_epoch;
+ * in ruins to the parent. Before libc is known it is a fork, as vfork(2) may be. */
+TAIL_CALL_HOOK(before_vfork)
+{
+	(void)registers;
+	descriptors_are_shared();
+	return libc()->vfork ? (void *)libc()->vfork : (void *)libc()->_Fork;
+}
 
-__asm__(".text\n"
-	".globl vfork\n"
-	".type vfork, @function\n"
-	"vfork:\n"
-	"	endbr64\n"
-	"	movq spawn_epoch(%rip), %rax\n"
-	"	lock incl (%rax)\n"
-	"	movq libc_vfork(%rip), %rax\n"
-	"	testq %rax, %rax\n"
-	"	jz 1f\n"
-	"	jmp *%rax\n"
-	"1:	popq %rdi\n"
-	"	movl $58, %eax\n" /* SYS_vfork */
-	"	syscall\n"
-	"	jmp *%rdi\n"
-	".size vfork, . - vfork\n");
-
-/* It runs no handlers of pthread_atfork(): the child is a foreign one, that touches nothing. */
+/* It runs no handlers of pthread_atfork(). The child finds out that it is one. */
 pid_t _Fork(void)
 {
 	pool_begin_copy(&process_pool);
 	pid_t child = libc()->_Fork();
+	if (child != 0)
+		pool_end_copy(&process_pool);
+	else
+		process_may_pool();
+	return child;
+}
+
+int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
+{
+	void *rest[3];
+	va_list more;
+
+	/* As glibc does: whatever is there is passed on. */
+	va_start(more, argument);
+	for (int i = 0; i < 3; i++)
+		rest[i] = va_arg(more, void *);
+	va_end(more);
+	/* A thread copies nothing. */
+	if (flags & CLONE_VM && flags & CLONE_FILES)
+		return libc()->clone(function, stack, flags, argument, rest[0], rest[1], rest[2]);
+	pool_begin_copy(&process_pool);
+	int child = libc()->clone(function, stack, flags, argument, rest[0], rest[1], rest[2]);
 	pool_end_copy(&process_pool);
 	return child;
 }
+
+INTERPOSED_AS(clone, __clone);
 
 int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
@@ -92,6 +101,29 @@ int execvp(const char *file, char *const argv[])
 	return libc()->execvp(file, argv);
 }
 
+/* Their lists of arguments have no end that could be passed on. */
+
+TAIL_CALL_HOOK(before_execl)
+{
+	(void)registers;
+	descriptors_are_shared();
+	return (void *)libc()->execl;
+}
+
+TAIL_CALL_HOOK(before_execlp)
+{
+	(void)registers;
+	descriptors_are_shared();
+	return (void *)libc()->execlp;
+}
+
+TAIL_CALL_HOOK(before_execle)
+{
+	(void)registers;
+	descriptors_are_shared();
+	return (void *)libc()->execle;
+}
+
 int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	descriptors_are_shared();
@@ -102,6 +134,8 @@ FILE *popen(const char *command, const char *mode)
 {
 	pool_begin_copy(&process_pool);
 	FILE *stream = libc()->popen(command, mode);
+	if (!stream && process_made_room())
+		stream = libc()->popen(command, mode);
 	pool_end_copy(&process_pool);
 	return stream;
 }

@@ -87,8 +87,8 @@ static void closed_unseen(void)
 		int file;
 
 		fetch(fd, "/bytes/100");
-		syscall(SYS_close, fd);
-		file = open("/dev/zero", O_RDWR | O_CLOEXEC);
+		unseen(SYS_close, fd, 0, 0);
+		file = (int)unseen(SYS_open, (long)"/dev/zero", O_RDWR | O_CLOEXEC, 0);
 		printf("same number: %d\n", file == fd);
 		report("read", read(file, (char[8]){0}, 8));
 		report("write", write(file, "x", 1));
@@ -105,7 +105,7 @@ static void replaced_unseen(void)
 	int next;
 
 	fetch(fd, "/echo/first");
-	syscall(SYS_close, fd);
+	unseen(SYS_close, fd, 0, 0);
 	next = dial();
 	printf("same number: %d\n", next == fd);
 	request(next, "GET", "/echo/unread");

@@ -1,0 +1,55 @@
+/* What makes the process another one: what is parked then is another one's. */
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <stdarg.h>
+
+#include "shim/libc.h"
+#include "shim/process.h"
+
+/* After the call, as it may fail; a connect() that another thread makes during the call may come
+ * before or after it without the pool, too. */
+#define CREDENTIALS(name, parameters, arguments)                                                   \
+	int name parameters                                                                        \
+	{                                                                                          \
+		int result = libc()->name arguments;                                               \
+		if (result >= 0)                                                                   \
+			process_credentials_changed();                                             \
+		return result;                                                                     \
+	}
+#include "shim/credentials.inc"
+#undef CREDENTIALS
+
+/* A thread alone gets another network, or descriptors of its own, and the pool is for all threads;
+ * children in a namespace of their own may have our process id. */
+int unshare(int flags)
+{
+	if (flags & (CLONE_NEWNET | CLONE_FILES | CLONE_NEWPID))
+		process_turn_off("unshare()");
+	int result = libc()->unshare(flags);
+	if (result == 0)
+		process_credentials_changed();
+	return result;
+}
+
+int setns(int fd, int type)
+{
+	process_turn_off("setns()");
+	return libc()->setns(fd, type);
+}
+
+/* What a sandbox does to calls that it forbids may be to kill, so none must be made that the
+ * program does not make itself. */
+int prctl(int option, ...)
+{
+	unsigned long argument[4];
+	va_list rest;
+
+	va_start(rest, option);
+	for (int i = 0; i < 4; i++)
+		argument[i] = va_arg(rest, unsigned long);
+	va_end(rest);
+	if (option == PR_SET_SECCOMP)
+		process_turn_off("seccomp");
+	return libc()->prctl(option, argument[0], argument[1], argument[2], argument[3]);
+}

@@ -1,0 +1,114 @@
+/* Functions that make descriptors. Where there are none left, because parked connections hold them,
+ * those make room, and the call is made once more; so a program never meets a limit that it would
+ * not have met without the pool.
+ */
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "shim/libc.h"
+#include "shim/process.h"
+
+static int note_NUMBER(int number)
+{
+	if (number >= 0)
+		process_opened(number);
+	return number;
+}
+
+static int note_PAIR(int result, const int *numbers)
+{
+	if (result == 0) {
+		process_opened(numbers[0]);
+		process_opened(numbers[1]);
+	}
+	return result;
+}
+
+static FILE *note_STREAM(FILE *stream)
+{
+	if (stream)
+		process_opened(fileno_unlocked(stream));
+	return stream;
+}
+
+static DIR *note_DIRECTORY(DIR *directory)
+{
+	if (directory)
+		process_opened(dirfd(directory));
+	return directory;
+}
+
+/* A second try where the first failed for want of descriptors. */
+#define TRY(result, failed, call)                                                                  \
+	__typeof__(call) result = call;                                                            \
+	if (__builtin_expect(failed, 0) && process_made_room())                                    \
+	result = call
+
+#define FAILED_NUMBER    result < 0
+#define FAILED_PAIR      result < 0
+#define FAILED_STREAM    !result
+#define FAILED_DIRECTORY !result
+
+#define RETURN_NUMBER    return note_NUMBER(result)
+#define RETURN_PAIR      return note_PAIR(result, numbers)
+#define RETURN_STREAM    return note_STREAM(result)
+#define RETURN_DIRECTORY return note_DIRECTORY(result)
+
+#define OPENER(how, returns, name, parameters, arguments)                                          \
+	returns name parameters                                                                    \
+	{                                                                                          \
+		TRY(result, FAILED_##how, libc()->name arguments);                                 \
+		RETURN_##how;                                                                      \
+	}
+#include "shim/openers.inc"
+#undef OPENER
+
+/* As glibc does, but for the question whether there is a mode: it is passed on in any case, and the
+ * kernel does not look at it unless it makes a file. */
+#define OPEN(name, parameters, arguments)                                                          \
+	int name parameters                                                                        \
+	{                                                                                          \
+		va_list rest;                                                                      \
+                                                                                                   \
+		va_start(rest, flags);                                                             \
+		mode_t mode = va_arg(rest, mode_t);                                                \
+		va_end(rest);                                                                      \
+		TRY(result, FAILED_NUMBER, libc()->name arguments);                                \
+		return note_NUMBER(result);                                                        \
+	}
+
+OPEN(open, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(open64, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(openat, (int at, const char *path, int flags, ...), (at, path, flags, mode))
+OPEN(openat64, (int at, const char *path, int flags, ...), (at, path, flags, mode))
+
+/* What failed has left a name in place of the six X that were before the suffix. */
+static bool restore_template(char *name, int suffix_len)
+{
+	if (!process_made_room())
+		return false;
+	memset(name + strlen(name) - (size_t)suffix_len - 6, 'X', 6);
+	return true;
+}
+
+#define MAKE_TEMPORARY(name_, parameters, suffix_len, arguments)                                   \
+	int name_ parameters                                                                       \
+	{                                                                                          \
+		int result = libc()->name_ arguments;                                              \
+		if (result < 0 && restore_template(name, suffix_len))                              \
+			result = libc()->name_ arguments;                                          \
+		return note_NUMBER(result);                                                        \
+	}
+
+MAKE_TEMPORARY(mkstemp, (char *name), 0, (name))
+MAKE_TEMPORARY(mkstemp64, (char *name), 0, (name))
+MAKE_TEMPORARY(mkostemp, (char *name, int flags), 0, (name, flags))
+MAKE_TEMPORARY(mkostemp64, (char *name, int flags), 0, (name, flags))
+MAKE_TEMPORARY(mkstemps, (char *name, int suffix_len), suffix_len, (name, suffix_len))
+MAKE_TEMPORARY(mkstemps64, (char *name, int suffix_len), suffix_len, (name, suffix_len))
+MAKE_TEMPORARY(
+	mkostemps, (char *name, int suffix_len, int flags), suffix_len, (name, suffix_len, flags))
+MAKE_TEMPORARY(
+	mkostemps64, (char *name, int suffix_len, int flags), suffix_len, (name, suffix_len, flags))
