@@ -51,7 +51,7 @@ struct connection {
 	uint32_t uses;        /* connect() calls that it has answered */
 	uint64_t created_ms;
 	uint64_t parked_ms;
-	uint64_t cookie;         /* SO_COOKIE of its socket; 0: not known */
+	_Atomic uint64_t cookie; /* SO_COOKIE of its socket; 0: not known */
 	uint64_t sent, received; /* the ledger: bytes that moved through the library */
 
 	struct service_point *point;

@@ -46,12 +46,13 @@ struct pool_os {
 	 * descriptor table know when this returns. */
 	int (*hide)(struct connection *connection, int fd);
 
-	/* Puts the hidden connection on fd in place of fresh's socket, which is closed by that,
-	 * and gives up the hidden number. -ESTALE if another thread has put a socket of its own
-	 * on fd meanwhile: then the table does not know the connection any more. Any other error
-	 * changes nothing. */
-	int (*reveal)(struct connection *connection, struct connection *fresh, int fd,
-		bool close_on_exec);
+	/* Puts the hidden connection's socket on fd, and gives up the hidden number. What was on fd
+	 * is closed by that. An error changes nothing. */
+	int (*reveal)(struct connection *connection, int fd, bool close_on_exec);
+
+	/* The descriptor table has connection on fd from now on, in place of fresh: other threads
+	 * find it. -ESTALE if one has put a socket of its own there meanwhile. */
+	int (*exchange)(struct connection *connection, struct connection *fresh, int fd);
 
 	/* Makes the descriptor table forget the hidden number, and closes it. */
 	void (*discard)(struct connection *connection);

@@ -97,7 +97,12 @@ static int put_in_place(
 	connection->uses++;
 	count_reuse(pool, point, 1);
 	atomic_store_explicit(&connection->state, CONNECTION_LIVE, memory_order_release);
-	int error = pool->os->reveal(connection, fresh, fd, close_on_exec & FD_CLOEXEC);
+	int error = pool->os->reveal(connection, fd, close_on_exec & FD_CLOEXEC);
+	if (error == 0) {
+		/* Each set had fd in it a moment ago, so each has room for it. */
+		watches_restore(pool->os, &fresh->watches, fd);
+		error = pool->os->exchange(connection, fresh, fd);
+	}
 	if (error < 0) {
 		count_reuse(pool, point, -1);
 		connection->point = NULL;
@@ -105,8 +110,6 @@ static int put_in_place(
 	}
 	/* It is in use in fresh's stead. */
 	fresh->point = NULL;
-	/* Each set had fd in it a moment ago, so each has room for it. */
-	watches_restore(pool->os, &fresh->watches, fd);
 	pool_note(pool, fresh, "reused", "");
 	return 0;
 }

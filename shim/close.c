@@ -124,9 +124,9 @@ int close_range(unsigned first, unsigned last, int flags)
 		errno = ENOSYS;
 		return -1;
 	}
-	/* Hidden numbers have CLOEXEC already; and a range that is none is the kernel's to refuse.
-	 */
-	if (first > last || flags & (int)CLOSE_RANGE_CLOEXEC || !process_may_pool())
+	/* Hidden numbers have CLOEXEC already; and a range that is none, or a flag, is the kernel's
+	 * to refuse. */
+	if (first > last || flags & ~(int)CLOSE_RANGE_UNSHARE || !process_may_pool())
 		return libc()->close_range(first, last, flags);
 	if (flags & (int)CLOSE_RANGE_UNSHARE) {
 		/* This thread is about to have descriptors of its own: no table can hold both. */

@@ -71,7 +71,8 @@ static int connect_first(struct call call, int fd, const struct sockaddr *addres
 	if (!connection_begin_connect(call)) {
 		real_os.restore_signals(signals);
 		connection_refuse(call.connection, REFUSED_IN_FLIGHT);
-		return connect_for_real(call, fd, address, len);
+		connection_leave(call);
+		return connect_untracked(fd, address, len);
 	}
 	enum taken taken = take(call, fd, endpoint);
 	bool give_back = connection_end_connect(call);

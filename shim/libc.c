@@ -51,6 +51,12 @@ static int early_openat(int at, const char *path, int flags, ...)
 	return (int)to_libc_result(RAW4(openat, at, path, flags, mode));
 }
 
+/* As vfork(2) may be. */
+static pid_t early_fork(void)
+{
+	return (pid_t)to_libc_result(RAW5(clone, SIGCHLD, 0, 0, 0, 0));
+}
+
 static long early_syscall(long number, ...)
 {
 	long argument[6];
@@ -70,6 +76,8 @@ struct libc libc_functions = {
 	.openat = early_openat,
 	.openat64 = early_openat,
 	.syscall = early_syscall,
+	.vfork = early_fork,
+	._Fork = early_fork,
 	.read = early_read,
 	.write = early_write,
 	.close = early_close,

@@ -223,8 +223,7 @@ static void lose(struct connection *connection)
 	unhide(connection);
 }
 
-static int reveal(
-	struct connection *connection, struct connection *fresh, int fd, bool close_on_exec)
+static int reveal(struct connection *connection, int fd, bool close_on_exec)
 {
 	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
 	/* Also where it says EBUSY, as somebody else is opening a file with that number: then fd is
@@ -235,6 +234,11 @@ static int reveal(
 		return (int)result;
 	/* Before it is in the table, where another thread can close it, and hide it again. */
 	discard(connection);
+	return 0;
+}
+
+static int exchange(struct connection *connection, struct connection *fresh, int fd)
+{
 	return fdtable_change(fd, fresh, connection) ? 0 : -ESTALE;
 }
 
@@ -292,6 +296,7 @@ const struct pool_os real_os = {
 	.peek = peek,
 	.hide = hide,
 	.reveal = reveal,
+	.exchange = exchange,
 	.discard = discard,
 	.lose = lose,
 	.forget = forget,

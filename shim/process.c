@@ -24,14 +24,15 @@ static _Atomic int pid;
  * for what libc opens on the way. */
 #define ROOM 8
 
-static void after_fork_in_child(void);
+static void begin_anew(void);
 
 static bool is_own_process(void)
 {
 	if (!os_memory_is_copied())
 		return RAW0(getpid) == atomic_load_explicit(&pid, memory_order_relaxed);
-	/* A child of _Fork(), or of a clone(2) of the program's own. */
-	after_fork_in_child();
+	/* A child of _Fork(), or of a clone(2) of the program's own; or one of fork() in which
+	 * another library's handler is ahead of ours. */
+	begin_anew();
 	return true;
 }
 
@@ -151,11 +152,17 @@ static void after_fork_in_parent(void)
 	pool_after_fork_in_parent(&process_pool);
 }
 
-static void after_fork_in_child(void)
+static void begin_anew(void)
 {
 	os_after_fork_in_child();
 	atomic_store(&pid, (int)RAW0(getpid));
 	pool_after_fork_in_child(&process_pool);
+}
+
+static void after_fork_in_child(void)
+{
+	if (os_memory_is_copied() || RAW0(getpid) != atomic_load(&pid))
+		begin_anew();
 }
 
 /* ---- start ---- */

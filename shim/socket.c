@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "pool/proof.h"
 #include "shim/libc.h"
+#include "shim/os.h"
 #include "shim/process.h"
 
 static bool is_tcp(int domain, int type, int protocol)
@@ -94,7 +96,8 @@ int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *res
 		return result;
 	/* It is on without the program's doing, which is to see what it did: pool/options.h. */
 	if (result == 0 && level == IPPROTO_TCP && name == TCP_NODELAY &&
-		call.connection->options.lends_nodelay)
+		call.connection->options.lends_nodelay &&
+		proof_cookie(&real_os, fd) == call.connection->cookie)
 		memset(value, 0, *size);
 	process_leave(call, false);
 	return result;

@@ -18,12 +18,12 @@ static void descriptors_are_shared(void)
 }
 
 /* vfork() cannot be wrapped in C: the child would return through the wrapper's frame, and leave it
- * in ruins to the parent. Before libc is known it is a fork, as vfork(2) may be. */
+ * in ruins to the parent. */
 TAIL_CALL_HOOK(before_vfork)
 {
 	(void)registers;
 	descriptors_are_shared();
-	return libc()->vfork ? (void *)libc()->vfork : (void *)libc()->_Fork;
+	return (void *)libc()->vfork;
 }
 
 /* It runs no handlers of pthread_atfork(). The child finds out that it is one. */

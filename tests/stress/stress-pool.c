@@ -282,8 +282,7 @@ static void lose(struct connection *connection)
 	lost++;
 }
 
-static int reveal(
-	struct connection *connection, struct connection *fresh, int fd, bool close_on_exec)
+static int reveal(struct connection *connection, int fd, bool close_on_exec)
 {
 	struct file *file = file_on(atomic_load(&connection->hidden));
 
@@ -297,6 +296,12 @@ static int reveal(
 	REQUIRE(atomic_compare_exchange_strong(&files[fd], &none, file));
 	/* Before it is in the table, where another thread can close it, and hide it again. */
 	discard(connection);
+	return 0;
+}
+
+static int exchange(struct connection *connection, struct connection *fresh, int fd)
+{
+	require_no_lock();
 	return change_table(fd, fresh, connection) ? 0 : -ESTALE;
 }
 
@@ -340,6 +345,7 @@ static const struct pool_os os = {
 	.peek = peek,
 	.hide = hide,
 	.reveal = reveal,
+	.exchange = exchange,
 	.discard = discard,
 	.lose = lose,
 	.forget = forget,

@@ -332,13 +332,12 @@ static int unhide(struct connection *connection)
 	return number;
 }
 
-static int reveal(
-	struct connection *connection, struct connection *fresh, int fd, bool close_on_exec)
+static int reveal(struct connection *connection, int fd, bool close_on_exec)
 {
 	int error = begin(FAKE_REVEAL);
 	int number = atomic_load(&connection->hidden);
 
-	if (error && error != -ESTALE)
+	if (error)
 		return error;
 	cr_assert(fake_is_open(number));
 	if (fake_is_open(fd))
@@ -348,11 +347,17 @@ static int reveal(
 	fake.descriptors[fd].flags = close_on_exec ? FD_CLOEXEC : 0;
 	/* Before it is in the table, where another thread can close it, and hide it again. */
 	fake_close(unhide(connection));
-	if (fake.descriptors[fd].connection == fresh && !error)
-		fake.descriptors[fd].connection = connection;
-	else
-		error = -ESTALE;
-	return end(FAKE_REVEAL, error);
+	return end(FAKE_REVEAL, 0);
+}
+
+static int exchange(struct connection *connection, struct connection *fresh, int fd)
+{
+	int error = begin(FAKE_EXCHANGE);
+
+	if (error || fake.descriptors[fd].connection != fresh)
+		return -ESTALE;
+	fake.descriptors[fd].connection = connection;
+	return end(FAKE_EXCHANGE, 0);
 }
 
 static void discard(struct connection *connection)
@@ -460,6 +465,7 @@ const struct pool_os fake_os = {
 	.peek = peek,
 	.hide = hide,
 	.reveal = reveal,
+	.exchange = exchange,
 	.discard = discard,
 	.lose = lose,
 	.forget = forget,

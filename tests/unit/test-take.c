@@ -338,7 +338,7 @@ Test(take, a_number_on_which_another_thread_opened_something_is_left_to_it)
 	struct endpoint endpoint = endpoint_number(1);
 
 	cr_assert(connection_begin_connect(call));
-	fake.error[FAKE_REVEAL] = -ESTALE;
+	fake.error[FAKE_EXCHANGE] = -ESTALE;
 	cr_expect_eq(pool_take(&pool, fresh, fd, &endpoint), TAKEN_NONE);
 	cr_expect_eq(pool.stats.reused, 0);
 	cr_expect_eq(pool.points.used->in_use, 1, "fresh is still counted, and nothing else");
@@ -369,7 +369,7 @@ Test(take, another_thread_may_close_the_number_as_soon_as_the_connection_is_ther
 	struct endpoint endpoint = endpoint_number(1);
 
 	cr_assert(connection_begin_connect(call));
-	fake.after[FAKE_REVEAL] = close_contested;
+	fake.after[FAKE_EXCHANGE] = close_contested;
 	cr_expect_eq(pool_take(&pool, fresh, fd, &endpoint), TAKEN_DONE);
 	cr_expect_not(connection_end_connect(call));
 	cr_expect(connection_displaced(fresh, fd));
