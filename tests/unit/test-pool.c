@@ -646,3 +646,81 @@ Test(pool, tells_its_counters_without_the_lock_and_says_what_is_missing)
 					  "\"discarded\":{},\"refused\":{},\"service_points\":[]");
 	cr_expect_not(whole);
 }
+
+/* ---- the process around it ---- */
+
+Test(pool, room_is_made_by_those_parked_longest)
+{
+	uint64_t cookies[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		cookies[i] = use_and_close(i + 1);
+	cr_expect_eq(pool_make_room(&pool, 2), 2);
+	cr_expect_eq(discarded(DISCARDED_EVICTED), 2);
+	cr_expect_eq(fake_hidden_count(), 1);
+	cr_expect_eq(use_and_close(3), cookies[2]);
+	cr_expect_neq(use_and_close(1), cookies[0]);
+	cr_expect_eq(pool_make_room(&pool, 100), 2);
+	cr_expect_eq(pool_make_room(&pool, 100), 0, "there is no more to give");
+	cr_expect_eq(fake_hidden_count(), 0);
+}
+
+Test(pool, a_lower_limit_closes_those_beyond_and_holds_from_then_on)
+{
+	for (unsigned i = 1; i <= 4; i++)
+		use_and_close(i);
+	pool_set_parked_most(&pool, 2);
+	cr_expect_eq(pool.parked_count, 2);
+	cr_expect_eq(discarded(DISCARDED_EVICTED), 2);
+	use_and_close(5);
+	cr_expect_eq(pool.parked_count, 2);
+	pool_set_parked_most(&pool, 4);
+	use_and_close(6);
+	cr_expect_eq(pool.parked_count, 3);
+}
+
+Test(pool, other_credentials_close_what_is_parked_and_what_is_open_is_not_parked)
+{
+	uint64_t cookie = use_and_close(1);
+	int fd = connected_to(2);
+
+	exchange(fd);
+	pool_change_credentials(&pool);
+	cr_expect_eq(pool.parked_count, 0);
+	cr_expect_eq(discarded(DISCARDED_DROPPED), 1);
+	close_socket(fd);
+	cr_expect_eq(pool.parked_count, 0);
+	cr_expect_eq(refused(REFUSED_CREDENTIALS), 1);
+	cr_expect_neq(use_and_close(1), cookie);
+	cr_expect_eq(pool.parked_count, 1, "what is opened afterwards is the new user's");
+}
+
+/* As from a signal handler that interrupted the pool. */
+Test(pool, other_credentials_keep_what_is_parked_from_use_also_without_the_lock)
+{
+	uint64_t cookie = use_and_close(1);
+
+	cr_assert(fake_acquire(&pool.lock));
+	pool_change_credentials(&pool);
+	fake_release(&pool.lock);
+	cr_expect_eq(pool.parked_count, 1);
+	int fd = open_socket();
+	cr_expect_not(is_reused_by(fd, cookie));
+	cr_expect_eq(discarded(DISCARDED_DROPPED), 1);
+}
+
+Test(pool, turned_off_it_parks_and_gives_nothing)
+{
+	uint64_t cookie = use_and_close(1);
+	int fd = connected_to(2);
+
+	exchange(fd);
+	pool_turn_off(&pool);
+	cr_expect_eq(fake_hidden_count(), 0);
+	/* A close() that was on its way when it happened. */
+	close_socket(fd);
+	cr_expect_eq(fake_hidden_count(), 0);
+	cr_expect_eq(pool.parked_count, 0);
+	cr_expect_neq(use_and_close(1), cookie);
+	cr_expect_eq(pool.stats.reused, 0);
+}
