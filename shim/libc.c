@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <string.h>
 
 #include "shim/raw.h"
 
@@ -85,6 +86,13 @@ struct libc libc_functions = {
 
 _Atomic bool libc_is_loaded;
 
+/* In the order of struct libc, which has nothing but pointers to functions. */
+static const char names[] =
+#define INTERPOSED(returns, name, parameters) #name "\0"
+#include "shim/interposed.inc"
+#undef INTERPOSED
+	;
+
 /* Set while this thread is in libc_load(). Initial-exec, as all that is thread-local here. */
 static _Thread_local bool loading;
 
@@ -98,15 +106,12 @@ void libc_load(void)
 	/* RTLD_NEXT goes by the caller's address, so dlsym() is called from here and nowhere else.
 	 * Where libc lacks a function, nobody can have been linked against it; what asks for it by
 	 * name at run time must not find it either, see the wrappers. */
-#define INTERPOSED(returns, name, parameters)                                                      \
-	{                                                                                          \
-		void *found = dlsym(RTLD_NEXT, #name);                                             \
-		if (found)                                                                         \
-			__atomic_store_n(                                                          \
-				(void **)(void *)&libc_functions.name, found, __ATOMIC_RELAXED);   \
+	void **function = (void **)(void *)&libc_functions;
+	for (const char *name = names; *name; name += strlen(name) + 1, function++) {
+		void *found = dlsym(RTLD_NEXT, name);
+		if (found)
+			__atomic_store_n(function, found, __ATOMIC_RELAXED);
 	}
-#include "shim/interposed.inc"
-#undef INTERPOSED
 	atomic_store_explicit(&libc_is_loaded, true, memory_order_release);
 	loading = false;
 	errno = saved_errno;

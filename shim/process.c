@@ -225,8 +225,8 @@ __attribute__((constructor)) static void start(void)
 	struct settings settings = read_environment();
 	log_open((int)settings.log);
 	wanted_parked = settings.max_parked;
+	settings.max_parked = parked_most();
 	pool_init(&process_pool, &real_os, &settings);
-	pool_set_parked_most(&process_pool, parked_most());
 	os_mark_memory();
 	if (!settings.disable &&
 		pthread_atfork(prepare_fork, after_fork_in_parent, after_fork_in_child) == 0) {
