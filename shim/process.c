@@ -3,17 +3,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/auxv.h>
 
 #include "pool/proof.h"
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/os.h"
-#include "shim/plugins.h"
 #include "shim/raw.h"
-#include "shim/statistics.h"
 
 struct pool process_pool;
 
@@ -165,76 +160,18 @@ static void after_fork_in_child(void)
 		begin_anew();
 }
 
-/* ---- start ---- */
-
-static void complain(const struct setting *setting, const char *value)
+bool process_begin(const struct settings *settings)
 {
-	char data[64], shown[64];
-	struct text range = {.data = data, .size = sizeof(data) - 1};
-	struct text start = {.data = shown, .size = sizeof(shown) - 1};
+	struct settings possible = *settings;
 
-	text_add_number(&range, setting->least);
-	text_add(&range, " to ");
-	text_add_number(&range, setting->most);
-	text_add(&range, "; using ");
-	text_add_number(&range, setting->default_value);
-	data[range.len] = '\0';
-	for (const char *c = value; *c && !start.cut; c++)
-		text_add_bytes(&start, *c < ' ' || *c == 0x7f ? "?" : c, 1);
-	shown[start.len] = '\0';
-	log_always(setting->variable, "=", shown, start.cut ? "..." : "",
-		" is not allowed: a whole number from ", data, NULL);
-}
-
-static struct settings read_environment(void)
-{
-	struct settings settings = settings_default();
-
-	for (size_t i = 0; i < setting_count; i++) {
-		const struct setting *setting = &setting_table[i];
-		const char *value = secure_getenv(setting->variable);
-		/* VARIABLE= is how a shell user says "not set". */
-		if (value && *value && !setting_parse(&settings, setting, value))
-			complain(setting, value);
-	}
-	return settings;
-}
-
-static void open_statistics(void)
-{
-	const char *where = secure_getenv("SP_STATS");
-
-	if (!where || !*where)
-		return;
-	if (!statistics_open(where))
-		log_always(
-			"SP_STATS is longer than a file's name can be; nothing is written", NULL);
-	else
-		atexit(statistics_write);
-}
-
-__attribute__((constructor)) static void start(void)
-{
-	int saved_errno = errno;
-
-	libc_load();
-	/* A program with more rights than its user takes no orders from that user's environment. */
-	if (getauxval(AT_SECURE))
-		return;
-	log_open(1);
-	struct settings settings = read_environment();
-	log_open((int)settings.log);
-	wanted_parked = settings.max_parked;
-	settings.max_parked = parked_most();
-	pool_init(&process_pool, &real_os, &settings);
+	wanted_parked = settings->max_parked;
+	possible.max_parked = parked_most();
+	pool_init(&process_pool, &real_os, &possible);
+	if (settings->disable ||
+		pthread_atfork(prepare_fork, after_fork_in_parent, after_fork_in_child) != 0)
+		return false;
 	os_mark_memory();
-	if (!settings.disable &&
-		pthread_atfork(prepare_fork, after_fork_in_parent, after_fork_in_child) == 0) {
-		atomic_store(&pid, (int)RAW0(getpid));
-		atomic_store_explicit(&process_on, true, memory_order_release);
-		open_statistics();
-		if (settings.see_plugins)
-			plugins_see();
-	}
-	errno = saved_errno;
+	atomic_store(&pid, (int)RAW0(getpid));
+	atomic_store_explicit(&process_on, true, memory_order_release);
+	return true;
 }

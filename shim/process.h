@@ -10,6 +10,9 @@
 extern struct pool process_pool;
 extern _Atomic bool process_on;
 
+/* Begins the pool, at start; false if the settings or the system do not want one. */
+bool process_begin(const struct settings *settings);
+
 /* Is there a pool at all? */
 static inline bool process_is_on(void)
 {
