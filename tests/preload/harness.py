@@ -8,9 +8,14 @@ A claim fails by raising Failure (compare() and expect() do) and is skipped by r
 NAME runs only the claims that contain it. SPPOOL_LIBRARY and SPPOOL_PROGRAMS stand for the
 options; SPPOOL_LIBRARY is used as LD_PRELOAD word for word, so it may name a sanitizer's runtime
 in front of the library: libasan.so:libsppool.so.
+
+In every run programs/libwitness.c is preloaded, too. What it says of the descriptors of each process
+at its end is compared like the output; a claim about a program that does not determine them passes
+compare(descriptors_vary="the reason").
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -21,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections import namedtuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -45,12 +51,13 @@ class Skip(Exception):
 class Run:
     """What one run of a program showed, and what the servers saw of it."""
 
-    def __init__(self, stdout, stderr, status, servers, stats):
+    def __init__(self, stdout, stderr, status, servers, stats, witnessed=()):
         self.stdout = stdout
         self.stderr = stderr
         self.status = status
         self.servers = servers
         self.stats = stats  # what SP_STATS wrote, or None
+        self.witnessed = witnessed  # what libwitness said of each process
 
     def __str__(self):
         return f"{self.stdout.decode(errors='replace')}{self.stderr}"
@@ -115,10 +122,25 @@ def environment(preload, extra, stats_file):
     env = {key: value for key, value in os.environ.items() if not key.startswith("SP_")}
     env["SP_STATS"] = stats_file
     env.update(extra)
-    # {library} stands for ours among others; without ours, its place is empty
+    # {library} stands for ours among others; without ours, the witness alone has its place
+    witness = program("libwitness.so")
     preloads = extra.get("LD_PRELOAD", "{library}")
-    env["LD_PRELOAD"] = preloads.replace("{library}", library() if preload else "").strip(":")
+    env["LD_PRELOAD"] = preloads.replace(
+        "{library}", f"{library()}:{witness}" if preload else witness
+    )
+    env["WITNESS_FILE"] = str(pathlib.Path(stats_file).with_name("witnessed"))
     return env
+
+
+@contextlib.contextmanager
+def scratch_directory():
+    """A directory for one run, with what a process may write into whoever it has become."""
+    with tempfile.TemporaryDirectory(prefix="sppool-test-") as scratch:
+        os.chmod(scratch, 0o755)
+        witnessed = pathlib.Path(scratch, "witnessed")
+        witnessed.touch()
+        witnessed.chmod(0o666)
+        yield scratch
 
 
 def execute(argv, env, stdin=b"", cwd=None, timeout=TIMEOUT):
@@ -153,6 +175,40 @@ def read_stats(path):
         raise Failure(f"SP_STATS is not JSON ({error}): {path.read_text()[:200]!r}") from None
 
 
+class Witnessed(namedtuple("Witnessed", "pid parent whose first_limit limit program descriptors")):
+    """One line of libwitness; descriptors is {number: kind}."""
+
+    @property
+    def parkable(self):
+        """Those that may be parked connections, by what can be seen of them."""
+        base = min(960, *(limit - limit // 5 for limit in (self.first_limit, self.limit)))
+        return {
+            number: kind
+            for number, kind in self.descriptors.items()
+            if number >= base and kind in ("TCP,cloexec", "TCPv6,cloexec")
+        }
+
+    @property
+    def identity(self):
+        own = sorted(self.descriptors.items() - self.parkable.items())
+        return self.program, own
+
+    def __str__(self):
+        shown = " ".join(f"{number}={kind}" for number, kind in sorted(self.descriptors.items()))
+        return f"{self.program}, {self.whose}: {shown}"
+
+
+def read_witnessed(scratch):
+    """In an order that is the same in every run, if the processes are."""
+    found = []
+    for line in pathlib.Path(scratch, "witnessed").read_text(errors="replace").splitlines():
+        pid, parent, whose, first, limit, name, descriptors = line.split("\t")
+        kinds = dict(word.split("=", 1) for word in descriptors.split())
+        found.append(Witnessed(int(pid), int(parent), whose, int(first), int(limit), name,
+                               {int(number): kind for number, kind in kinds.items()}))
+    return sorted(found, key=lambda process: process.identity)
+
+
 def start_servers(modes, told):
     """The first server is the one under test; a "control" shares its gate and opens it."""
     gate = Gate()
@@ -172,7 +228,7 @@ def run(argv, modes=("keepalive",), preload=True, env=None, told=False, **option
     modes = (modes,) if isinstance(modes, str) else modes
     servers = start_servers(modes, told)
     ports = [server.port for server in servers]
-    with tempfile.TemporaryDirectory(prefix="sppool-test-") as scratch:
+    with scratch_directory() as scratch:
         stats_file = pathlib.Path(scratch) / "stats.json"
         extra = {key: fill(value, ports, scratch) for key, value in (env or {}).items()}
         try:
@@ -185,7 +241,9 @@ def run(argv, modes=("keepalive",), preload=True, env=None, told=False, **option
         finally:
             for server in servers:
                 server.stop()
-        return Run(stdout, stderr, status, servers, read_stats(stats_file))
+        return Run(
+            stdout, stderr, status, servers, read_stats(stats_file), read_witnessed(scratch)
+        )
 
 
 def fill(text, ports, scratch):
@@ -198,19 +256,21 @@ def collect(scratch):
     return output.read_bytes() if output.exists() else b""
 
 
-def compare(argv, modes=("keepalive",), normalise=None, same_stderr=True, status=0, **options):
+def compare(argv, modes=("keepalive",), normalise=None, same_stderr=True, status=0,
+            descriptors_vary="", **options):
     """Runs without and with the library; a difference that the program could see is a Failure.
 
     The run without it must end with status: two programs that fail alike prove nothing.
+    descriptors_vary says why the program's descriptors at its end are not the same in every run.
     """
     plain = run(argv, modes, preload=False, **options)
     expect(plain.status == status, f"without the library: exit status {plain.status}\n{plain}")
     pooled = run(argv, modes, preload=True, **options)
-    check_same(plain, pooled, normalise, same_stderr)
+    check_same(plain, pooled, normalise, same_stderr, descriptors_vary)
     return plain, pooled
 
 
-def check_same(plain, pooled, normalise=None, same_stderr=True):
+def check_same(plain, pooled, normalise=None, same_stderr=True, descriptors_vary=""):
     normalise = normalise or (lambda output: output)
     expect(
         normalise(plain.stdout) == normalise(pooled.stdout),
@@ -226,6 +286,36 @@ def check_same(plain, pooled, normalise=None, same_stderr=True):
             plain.stderr == pooled.stderr,
             f"stderr differs\nwithout: {plain.stderr!r}\nwith:    {pooled.stderr!r}",
         )
+    if not descriptors_vary:
+        check_descriptors(plain, pooled)
+
+
+def check_descriptors(plain, pooled):
+    """The program's own are the same in number and kind; what there is besides may be parked."""
+    for whose in "own", "inherited":
+        before, after = ([process for process in one.witnessed if process.whose == whose]
+                         for one in (plain, pooled))
+        expect(
+            len(before) == len(after),
+            f"{len(before)} processes seen to end without, {len(after)} with",
+        )
+        for one, other in zip(before, after):
+            added = other.descriptors.items() - one.descriptors.items()
+            most = most_parked(other, pooled.stats) if whose == "own" else 0
+            expect(
+                one.descriptors.items() <= other.descriptors.items()
+                and added <= other.parkable.items() and len(added) <= most,
+                f"descriptors differ, by more than {most} parked connections\n"
+                f"without: {one}\nwith:    {other}",
+            )
+
+
+def most_parked(process, stats):
+    """How many parked connections a process may have at its end."""
+    fifth = process.limit // 5
+    if not stats or stats["pid"] != process.pid:
+        return fifth
+    return min(fifth, sum(point["parked"] for point in stats["service_points"]))
 
 
 def difference(plain, pooled):

@@ -11,7 +11,7 @@ from pathlib import Path
 import services
 from harness import (
     TIMEOUT, Failure, Run, Skip, check_same, claim, environment, execute, expect, library, main,
-    need, read_stats,
+    need, read_stats, read_witnessed, scratch_directory,
 )
 
 PYTHON = "/usr/bin/python3"
@@ -211,7 +211,7 @@ def only(pattern):
 
 def observe(argv, preload):
     """One run against a fresh nginx: the run, connections and requests as nginx counted them."""
-    with services.nginx() as server, tempfile.TemporaryDirectory(prefix="sppool-run-") as scratch:
+    with services.nginx() as server, scratch_directory() as scratch:
         stats_file = Path(scratch, "stats.json")
         words = [str(word).replace("{port}", str(server.port)) for word in argv]
         before = server.counters()
@@ -219,7 +219,8 @@ def observe(argv, preload):
             words, environment(preload, {}, str(stats_file)), cwd=scratch, timeout=2 * TIMEOUT
         )
         after = server.counters()
-        result = Run(stdout, stderr, status, [], read_stats(stats_file))
+        stats, witnessed = read_stats(stats_file), read_witnessed(scratch)
+        result = Run(stdout, stderr, status, [], stats, witnessed)
         # the second question about the counters is itself one connection and one request
         return result, after[0] - before[0] - 1, after[1] - before[1] - 1
 
@@ -377,16 +378,20 @@ claim("nginx as a client that keeps alive: unchanged")(
 )
 
 
+def run_alone(words, preload, stdin):
+    with scratch_directory() as scratch:
+        stats_file = Path(scratch, "stats.json")
+        env = environment(preload, {"LC_ALL": "C"}, str(stats_file))
+        output = execute(words, env, stdin)
+        return Run(*output, [], read_stats(stats_file), read_witnessed(scratch))
+
+
 def against(service, argv, stdin=b""):
     """The same commands, without and with, to one server that keeps no trace of them."""
     argv = [need(argv[0]), *argv[1:]]
     with service() as port:
         words = [str(word).replace("{port}", str(port)) for word in argv]
-        runs = []
-        for preload in (False, True):
-            env = environment(preload, {"LC_ALL": "C"}, "/dev/null")
-            stdout, stderr, status = execute(words, env, stdin)
-            runs.append(Run(stdout, stderr, status, [], None))
+        runs = [run_alone(words, preload, stdin) for preload in (False, True)]
     expect(runs[0].status == 0, f"without the library: {runs[0]}")
     expect(runs[0].stdout, "no output at all")
     check_same(*runs)
