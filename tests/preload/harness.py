@@ -9,9 +9,9 @@ NAME runs only the claims that contain it. SPPOOL_LIBRARY and SPPOOL_PROGRAMS st
 options; SPPOOL_LIBRARY is used as LD_PRELOAD word for word, so it may name a sanitizer's runtime
 in front of the library: libasan.so:libsppool.so.
 
-In every run programs/libwitness.c is preloaded, too. What it says of the descriptors of each process
-at its end is compared like the output; a claim about a program that does not determine them passes
-compare(descriptors_vary="the reason").
+In every run programs/libwitness.c is preloaded, too. What it says of the descriptors of each
+process at its end is compared like the output; a claim about a program that does not determine
+them passes compare(descriptors_vary="the reason").
 """
 
 import argparse
