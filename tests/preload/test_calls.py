@@ -14,6 +14,7 @@ SITUATIONS = [
     ("tracked", 1, 1),
     ("tracked_beside_parked", 100, 90),
     ("reused", 200, 180),
+    ("closed", 100, 90),
 ]
 
 

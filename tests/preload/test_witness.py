@@ -57,5 +57,30 @@ def left_open():
     expect(len(own.descriptors) > len(kept) + len(own.parkable) > len(kept), str(own))
 
 
+# What it might disturb: a program's children, its limits, its first errno, numbers it has closed.
+# @ marks a program of programs/.
+UNDISTURBED = [
+    ("who hears of children", ["@leaves_open", "{0}"]),
+    ("a limit on files", ["prlimit", "--fsize=0:0", "@get", "GET", "{0}", "/bytes/100", "1"]),
+    ("errno", ["@flags", "of_errno", "{0}"]),
+    ("no standard streams",
+     ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', "@no_stdio", "{0}", "{scratch}/output"]),
+    ("a sandbox", ["@sandbox", "kill", "{0}", "fstat"]),
+    ("another root", ["unshare", "-r", "chroot", "{scratch}", "/nothing"]),
+]
+
+
+def undisturbed(argv):
+    argv = [program(word[1:]) if word.startswith("@") else word for word in argv]
+    with_it = run(argv, preload=False)
+    without = run(argv, preload=False, env={"LD_PRELOAD": ""})
+    expect(not without.witnessed, "there is a witness")
+    check_same(without, with_it, descriptors_vary="nobody says what they are")
+
+
+for text, argv in UNDISTURBED:
+    claim(f"the witness does not disturb: {text}")(functools.partial(undisturbed, argv))
+
+
 if __name__ == "__main__":
     main()

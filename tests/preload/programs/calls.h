@@ -38,12 +38,14 @@ static const struct situation {
 	bool tracked; /* or made by calls that nobody can see */
 	bool reused;  /* a connection was closed that could be used again */
 	bool parked;  /* and another one, which is there beside it */
+	bool closed;  /* that one's number is what is called, if it has one in this process */
 } situations[] = {
-	{"untracked", false, false, false},
-	{"untracked_beside_parked", false, false, true},
-	{"tracked", true, false, false},
-	{"tracked_beside_parked", true, false, true},
-	{"reused", true, true, true},
+	{"untracked", false, false, false, false},
+	{"untracked_beside_parked", false, false, true, false},
+	{"tracked", true, false, false, false},
+	{"tracked_beside_parked", true, false, true, false},
+	{"reused", true, true, true, false},
+	{"closed", true, false, true, true},
 };
 
 static const struct situation *now = &situations[0];
@@ -82,11 +84,30 @@ static void leave_none_to_reuse(void)
 	close(used);
 }
 
+static bool is_open(int number)
+{
+	return unseen(SYS_fcntl, number, F_GETFD, 0) >= 0;
+}
+
+static int number_of_parked(void)
+{
+	for (int number = 100; number < 2000; number++) {
+		if (is_open(number))
+			return number;
+	}
+	return 1000;
+}
+
 static void prepare(void)
 {
 	char text[] = "GET /bytes/100 HTTP/1.1\r\nHost: loopback\r\n\r\n";
 	struct pollfd answered = {.events = POLLIN};
 
+	if (now->closed) {
+		leave_one_to_reuse();
+		fd = number_of_parked();
+		return;
+	}
 	if (now->reused)
 		leave_one_to_reuse();
 	else if (now->tracked)
@@ -102,11 +123,6 @@ static void prepare(void)
 	else
 		unseen(SYS_write, fd, (long)text, sizeof(text) - 1);
 	poll(&answered, 1, -1);
-}
-
-static bool is_open(int number)
-{
-	return unseen(SYS_fcntl, number, F_GETFD, 0) >= 0;
 }
 
 static void close_if_open(int *number)
@@ -130,6 +146,8 @@ static void clean_up(void)
 	close_if_open(&made);
 	close_if_open(&pair[0]);
 	close_if_open(&pair[1]);
+	if (now->closed)
+		fd = -1;
 	close_if_open(&fd);
 }
 
@@ -392,11 +410,18 @@ CALL(dlmopen,        , dlmopen(LM_ID_BASE, "libm.so.6", RTLD_LAZY) != NULL)
 CALL(syscall_close,  receive(fd, true), syscall(SYS_close, fd))
 CALL(syscall_dup,    , made = (int)syscall(SYS_dup, fd))
 CALL(syscall_fcntl,  , syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC))
+CALL(accept_on_it,   , accept(fd, NULL, NULL))
+CALL(accept4_on_it,  , accept4(fd, NULL, NULL, 0))
+CALL(openat_in_it,   , openat(fd, "name", O_RDONLY))
+CALL(signalfd_of_it, , signalfd(fd, &no_signals, 0))
+CALL(setns_to_it,    , setns(fd, 0))
 CALL(no_connection,  made = (int)unseen(SYS_socket, AF_UNIX, SOCK_DGRAM, 0), close(made))
 CALL(bad_number,     , close(-1))
 
 #define MORE_CALLS(ROW) \
-	ROW(syscall_close) ROW(syscall_dup) ROW(syscall_fcntl) ROW(no_connection) ROW(bad_number)
+	ROW(syscall_close) ROW(syscall_dup) ROW(syscall_fcntl) ROW(accept_on_it) \
+	ROW(accept4_on_it) ROW(openat_in_it) ROW(signalfd_of_it) ROW(setns_to_it) \
+	ROW(no_connection) ROW(bad_number)
 
 /* Those of the table, and the others. */
 static const struct row {
@@ -414,7 +439,13 @@ static const struct row {
 /* Afterwards the process would be another one. */
 static bool needs_a_child(const struct row *row)
 {
-	return !strcmp(row->name, "setns");
+	return !strncmp(row->name, "setns", 5);
+}
+
+/* There is no stream of what is closed. */
+static bool is_possible(const struct row *row)
+{
+	return !now->closed || strcmp(row->name, "fclose") != 0;
 }
 
 static void in_a_child(void (*try_row)(const struct row *row), const struct row *row)
@@ -439,6 +470,8 @@ static int for_each_row(int argc, char **argv, void (*try_row)(const struct row 
 			now = &situations[i];
 	}
 	for (size_t i = 0; i < COUNT(rows); i++) {
+		if (!is_possible(&rows[i]))
+			continue;
 		if (needs_a_child(&rows[i]))
 			in_a_child(try_row, &rows[i]);
 		else

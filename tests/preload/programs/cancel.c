@@ -79,7 +79,7 @@ static bool waits_for_bytes(const struct row *row)
 
 static void show_descriptor(const char *name, int number)
 {
-	if (number >= 0)
+	if (number >= 0 && !now->closed)
 		printf(", %s is %s", name, is_open(number) ? "open" : "closed");
 }
 

@@ -1,7 +1,16 @@
-/* Ends with descriptors open, of some kinds, half of them CLOEXEC: PORT. */
+/* Ends with descriptors open, of some kinds, half of them CLOEXEC, and would hear of a child: PORT.
+ */
 #include "client.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/epoll.h>
+
+static void hear(int number)
+{
+	(void)number;
+	if (write(STDOUT_FILENO, "a child!\n", 9) < 0)
+		_exit(9);
+}
 
 int main(int argc, char **argv)
 {
@@ -10,6 +19,7 @@ int main(int argc, char **argv)
 	if (argc != 2)
 		return 3;
 	port = atoi(argv[1]);
+	signal(SIGCHLD, hear);
 	report("file", open("/dev/null", O_RDONLY));
 	report("file", open("/dev/null", O_RDONLY | O_CLOEXEC));
 	report("epoll", epoll_create1(0));
