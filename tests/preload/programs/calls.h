@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "shim/interposed.h"
+#include "shim/raw.h"
 
 #define INTERPOSED(returns, name, parameters)
 #define INTERPOSED_ALIAS(returns, name, parameters, function) returns name parameters;
@@ -53,7 +54,7 @@ static const struct situation *now = &situations[0];
 static int new_socket(void)
 {
 	return now->tracked ? socket(AF_INET, SOCK_STREAM, 0)
-			    : (int)unseen(SYS_socket, AF_INET, SOCK_STREAM, 0);
+			    : (int)RAW3(socket, AF_INET, SOCK_STREAM, 0);
 }
 
 static const struct sockaddr *server(void)
@@ -86,7 +87,7 @@ static void leave_none_to_reuse(void)
 
 static bool is_open(int number)
 {
-	return unseen(SYS_fcntl, number, F_GETFD, 0) >= 0;
+	return RAW2(fcntl, number, F_GETFD) >= 0;
 }
 
 static int number_of_parked(void)
@@ -113,15 +114,14 @@ static void prepare(void)
 	else if (now->tracked)
 		leave_none_to_reuse();
 	fd = answered.fd = new_socket();
-	if (now->tracked ? connect_to(fd, port)
-			 : unseen(SYS_connect, fd, (long)server(), ADDRESS_SIZE) < 0)
+	if (now->tracked ? connect_to(fd, port) : RAW3(connect, fd, server(), ADDRESS_SIZE) < 0)
 		die("connect");
 	if (now->parked)
 		leave_one_to_reuse();
 	if (now->tracked)
 		send_text(fd, text);
 	else
-		unseen(SYS_write, fd, (long)text, sizeof(text) - 1);
+		RAW3(write, fd, text, sizeof(text) - 1);
 	poll(&answered, 1, -1);
 }
 
@@ -415,7 +415,7 @@ CALL(accept4_on_it,  , accept4(fd, NULL, NULL, 0))
 CALL(openat_in_it,   , openat(fd, "name", O_RDONLY))
 CALL(signalfd_of_it, , signalfd(fd, &no_signals, 0))
 CALL(setns_to_it,    , setns(fd, 0))
-CALL(no_connection,  made = (int)unseen(SYS_socket, AF_UNIX, SOCK_DGRAM, 0), close(made))
+CALL(no_connection,  made = (int)RAW3(socket, AF_UNIX, SOCK_DGRAM, 0), close(made))
 CALL(bad_number,     , close(-1))
 
 #define MORE_CALLS(ROW) \
