@@ -121,6 +121,7 @@ def need_plain_library():
 def environment(preload, extra, stats_file):
     env = {key: value for key, value in os.environ.items() if not key.startswith("SP_")}
     env["SP_STATS"] = stats_file
+    env["WITNESS_FILE"] = str(pathlib.Path(stats_file).with_name("witnessed"))
     env.update(extra)
     # {library} stands for ours among others; without ours, the witness alone has its place
     witness = program("libwitness.so")
@@ -128,7 +129,6 @@ def environment(preload, extra, stats_file):
     env["LD_PRELOAD"] = preloads.replace(
         "{library}", f"{library()}:{witness}" if preload else witness
     )
-    env["WITNESS_FILE"] = str(pathlib.Path(stats_file).with_name("witnessed"))
     return env
 
 

@@ -6,7 +6,8 @@
  *
  * Lines are appended to the file WITNESS_FILE, their fields separated by tabs: process, parent,
  * "own" or "inherited", RLIMIT_NOFILE at start and at end, program, descriptors. Where that cannot
- * be done, as in another root or a sandbox, nothing is written.
+ * be done, as in another root, nothing is written. In a sandbox that the program made for itself
+ * only what files need is called, and nothing is started: a sandbox may kill.
  *
  * The kernel is asked directly: the library would deny its hidden descriptors. No number is taken
  * while numbers are listed but the one for the list, which is left out.
@@ -30,15 +31,17 @@
 
 /* two variables of the environment, for the inheritor: the file's name and this library's */
 static char file[4096] = "WITNESS_FILE=", library[4096] = "LD_PRELOAD=";
-static bool wanted, is_inheritor;
+static bool wanted, is_inheritor, is_sandboxed;
+static long pid_at_start;
 static rlim_t limit_at_start;
+static char sandbox_at_start[64];
 
 static char line[1 << 18];
 static size_t length;
 
 static rlim_t limit(void)
 {
-	struct rlimit now = {0};
+	struct rlimit now = {.rlim_cur = 1024}; /* as the library believes, if refused */
 
 	RAW4(prlimit64, 0, RLIMIT_NOFILE, NULL, &now);
 	return now.rlim_cur;
@@ -55,17 +58,35 @@ __attribute__((format(printf, 1, 2))) static void add(const char *format, ...)
 		length += (size_t)added;
 }
 
+static void read_file(const char *name, char *text, size_t size)
+{
+	int from = (int)RAW3(openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC);
+
+	text[0] = '\0';
+	if (from < 0)
+		return;
+	long got = RAW3(read, from, text, size - 1);
+	text[got > 0 ? got : 0] = '\0';
+	RAW1(close, from);
+}
+
+/* Two lines of /proc/self/status: the mode, and how many filters. */
+static void describe_sandbox(char description[64])
+{
+	static char text[8192];
+
+	read_file("/proc/self/status", text, sizeof(text));
+	const char *found = strstr(text, "Seccomp:");
+	snprintf(description, 64, "%.40s", found ? found : "");
+}
+
 /* Opened with CLOEXEC? fcntl() is more often denied to a program than its files are. */
 static bool closes_on_exec(int fd)
 {
-	char name[64], text[256] = "";
+	char name[64], text[256];
 
 	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
-	int info = (int)RAW3(openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC);
-	if (info < 0)
-		return false;
-	RAW3(read, info, text, sizeof(text) - 1);
-	RAW1(close, info);
+	read_file(name, text, sizeof(text));
 	char *flags = strstr(text, "flags:");
 	return flags && strtoul(flags + 6, NULL, 8) & O_CLOEXEC;
 }
@@ -127,9 +148,11 @@ static void write_line(void)
 static void report(void)
 {
 	length = 0;
-	add("%ld\t%ld\t%s\t%lu\t%lu\t%s\t", RAW0(getpid), RAW0(getppid),
-		is_inheritor ? "inherited" : "own", (unsigned long)limit_at_start,
-		(unsigned long)limit(), program_invocation_short_name);
+	add("%ld\t%ld\t%s\t%lu\t%lu\t%s\t", is_sandboxed ? pid_at_start : RAW0(getpid),
+		is_sandboxed ? 0 : RAW0(getppid), is_inheritor ? "inherited" : "own",
+		(unsigned long)limit_at_start,
+		(unsigned long)(is_sandboxed ? limit_at_start : limit()),
+		program_invocation_short_name);
 	if (!add_descriptors())
 		return;
 	add("\n");
@@ -168,6 +191,18 @@ static void observe_unheard(void)
 	RAW4(rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof(blocked));
 }
 
+static void observe(void)
+{
+	char sandbox[64];
+
+	describe_sandbox(sandbox);
+	is_sandboxed = strcmp(sandbox, sandbox_at_start) != 0;
+	if (is_sandboxed)
+		report();
+	else
+		observe_unheard();
+}
+
 static bool append(char variable[4096], const char *value)
 {
 	size_t name = strlen(variable);
@@ -185,10 +220,12 @@ __attribute__((constructor)) static void begin(void)
 	const char *where = getenv("WITNESS_FILE"), *of = getenv("WITNESS_OF");
 	Dl_info self;
 
-	wanted = where && dladdr(file, &self) && append(file, where) &&
+	wanted = where && *where && dladdr(file, &self) && append(file, where) &&
 		 append(library, self.dli_fname);
 	is_inheritor = of != NULL;
 	limit_at_start = limit();
+	pid_at_start = RAW0(getpid);
+	describe_sandbox(sandbox_at_start);
 	errno = saved_errno;
 }
 
@@ -197,6 +234,6 @@ __attribute__((destructor)) static void end(void)
 	int saved_errno = errno;
 
 	if (wanted)
-		observe_unheard();
+		observe();
 	errno = saved_errno;
 }
