@@ -53,6 +53,15 @@ struct call fdtable_enter_tracked(int fd)
 	return (struct call){0};
 }
 
+bool fdtable_hides(int fd)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.connection)
+		connection_leave(call);
+	return call.hidden;
+}
+
 static void note_highest(int fd)
 {
 	int known = atomic_load_explicit(&highest, memory_order_relaxed);

@@ -37,6 +37,9 @@ static inline struct call fdtable_enter(int fd)
 	return fdtable_enter_tracked(fd);
 }
 
+/* Is there a hidden number of ours? */
+bool fdtable_hides(int fd);
+
 /* Puts a connection on a number, which may be NULL or a stale entry before; returns that. */
 struct connection *fdtable_replace(int fd, struct connection *connection);
 

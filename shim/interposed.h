@@ -29,6 +29,9 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
+/* May run before a sanitizer's runtime, in which its own start calls us. */
+#define EARLY __attribute__((no_sanitize("address")))
+
 /* Libc's headers attach things to some of these that a second declaration must not repeat. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wredundant-decls"

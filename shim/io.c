@@ -72,7 +72,7 @@ ssize_t read(int fd, void *buf, size_t len)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->read(fd, buf, len);
 	if (call.connection)
 		received(call, buf, result, 0);
@@ -86,7 +86,7 @@ ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->__read_chk(fd, buf, len, room);
 	if (call.connection)
 		received(call, buf, result, 0);
@@ -112,7 +112,7 @@ ssize_t readv(int fd, const struct iovec *vector, int count)
 	struct places places;
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	if (!call.connection)
 		return libc()->readv(fd, vector, count);
 	note_places(&places, vector, (size_t)count);
@@ -126,7 +126,7 @@ ssize_t recv(int fd, void *buf, size_t len, int flags)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->recv(fd, buf, len, flags);
 	if (call.connection)
 		received(call, buf, result, flags);
@@ -138,7 +138,7 @@ ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->__recv_chk(fd, buf, len, room, flags);
 	if (call.connection)
 		received(call, buf, result, flags);
@@ -151,7 +151,7 @@ ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struct socka
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->recvfrom(fd, buf, len, flags, from, from_len);
 	if (call.connection)
 		received(call, buf, result, flags);
@@ -164,7 +164,7 @@ ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int 
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->__recvfrom_chk(fd, buf, len, room, flags, from, from_len);
 	if (call.connection)
 		received(call, buf, result, flags);
@@ -188,7 +188,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	struct places places = {.known = false};
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	if (!call.connection)
 		return libc()->recvmsg(fd, message, flags);
 	if (memory_is_readable(message, sizeof(*message)))
@@ -205,7 +205,7 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	int result = libc()->recvmmsg(fd, messages, count, flags, timeout);
 	if (!call.connection)
 		return result;
@@ -223,7 +223,7 @@ ssize_t write(int fd, const void *buf, size_t len)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->write(fd, buf, len);
 	if (call.connection)
 		sent(call, buf, result, 0);
@@ -237,7 +237,7 @@ ssize_t writev(int fd, const struct iovec *vector, int count)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->writev(fd, vector, count);
 	if (call.connection)
 		moved(call, SENT, vector, result);
@@ -249,7 +249,7 @@ ssize_t send(int fd, const void *buf, size_t len, int flags)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->send(fd, buf, len, flags);
 	if (call.connection)
 		sent(call, buf, result, flags);
@@ -264,7 +264,7 @@ ssize_t sendto(
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->sendto(fd, buf, len, flags, to, to_len);
 	if (call.connection)
 		sent(call, buf, result, flags);
@@ -311,7 +311,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	ssize_t result = libc()->sendmsg(fd, message, flags);
 	if (result >= 0)
 		sent_message(call, message, result, flags);
@@ -325,7 +325,7 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 	struct call call = fdtable_enter(fd);
 
 	if (call.hidden)
-		return process_bad_descriptor();
+		return process_bad_descriptor_here();
 	int result = libc()->sendmmsg(fd, messages, count, flags);
 	for (int i = 0; i < result; i++)
 		sent_message(call, &messages[i].msg_hdr, messages[i].msg_len, flags);
@@ -364,7 +364,7 @@ ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t 
 {
 	struct call from = fdtable_enter(in), to = fdtable_enter(out);
 	ssize_t result = from.hidden || to.hidden
-				 ? process_bad_descriptor()
+				 ? process_bad_descriptor_here()
 				 : libc()->splice(in, in_offset, out, out_offset, len, flags);
 
 	if (from.connection)

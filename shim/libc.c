@@ -96,7 +96,7 @@ static const char names[] =
 /* Set while this thread is in libc_load(). Initial-exec, as all that is thread-local here. */
 static _Thread_local bool loading;
 
-void libc_load(void)
+EARLY void libc_load(void)
 {
 	int saved_errno = errno;
 

@@ -21,7 +21,7 @@ extern _Atomic bool libc_is_loaded;
 void libc_load(void);
 
 /* Other libraries' constructors run before ours, so any call may be the first. */
-static inline const struct libc *libc(void)
+EARLY static inline const struct libc *libc(void)
 {
 	if (__builtin_expect(!atomic_load_explicit(&libc_is_loaded, memory_order_acquire), 0))
 		libc_load();

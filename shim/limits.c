@@ -3,7 +3,7 @@
 #include "shim/libc.h"
 #include "shim/process.h"
 
-static int changed(int result, int resource, const void *limit)
+EARLY static int changed(int result, int resource, const void *limit)
 {
 	/* Of another process, prlimit() may as well have been about this one. */
 	if (result == 0 && limit && resource == RLIMIT_NOFILE)
@@ -11,23 +11,23 @@ static int changed(int result, int resource, const void *limit)
 	return result;
 }
 
-int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
+EARLY int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
 {
 	return changed(libc()->setrlimit(resource, limit), resource, limit);
 }
 
-int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit)
+EARLY int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit)
 {
 	return changed(libc()->setrlimit64(resource, limit), resource, limit);
 }
 
-int prlimit(
+EARLY int prlimit(
 	pid_t pid, __rlimit_resource_t resource, const struct rlimit *limit, struct rlimit *before)
 {
 	return changed(libc()->prlimit(pid, resource, limit, before), resource, limit);
 }
 
-int prlimit64(pid_t pid, __rlimit_resource_t resource, const struct rlimit64 *limit,
+EARLY int prlimit64(pid_t pid, __rlimit_resource_t resource, const struct rlimit64 *limit,
 	struct rlimit64 *before)
 {
 	return changed(libc()->prlimit64(pid, resource, limit, before), resource, limit);

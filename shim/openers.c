@@ -56,9 +56,16 @@ static DIR *note_DIRECTORY(DIR *directory)
 #define RETURN_STREAM    return note_STREAM(result)
 #define RETURN_DIRECTORY return note_DIRECTORY(result)
 
-#define OPENER(how, returns, name, parameters, arguments)                                          \
+#define BAD_NUMBER    process_bad_descriptor()
+#define BAD_PAIR      process_bad_descriptor()
+#define BAD_STREAM    NULL
+#define BAD_DIRECTORY NULL
+
+#define OPENER(how, of, returns, name, parameters, arguments)                                      \
 	returns name parameters                                                                    \
 	{                                                                                          \
+		if (process_hides(of))                                                             \
+			return BAD_##how;                                                          \
 		TRY(result, FAILED_##how, libc()->name arguments);                                 \
 		RETURN_##how;                                                                      \
 	}
@@ -67,11 +74,13 @@ static DIR *note_DIRECTORY(DIR *directory)
 
 /* As glibc does, but for the question whether there is a mode: it is passed on in any case, and the
  * kernel does not look at it unless it makes a file. */
-#define OPEN(name, parameters, arguments)                                                          \
+#define OPEN(name, of, parameters, arguments)                                                      \
 	int name parameters                                                                        \
 	{                                                                                          \
 		va_list rest;                                                                      \
                                                                                                    \
+		if (process_hides(of))                                                             \
+			return process_bad_descriptor();                                           \
 		va_start(rest, flags);                                                             \
 		mode_t mode = va_arg(rest, mode_t);                                                \
 		va_end(rest);                                                                      \
@@ -79,10 +88,10 @@ static DIR *note_DIRECTORY(DIR *directory)
 		return note_NUMBER(result);                                                        \
 	}
 
-OPEN(open, (const char *path, int flags, ...), (path, flags, mode))
-OPEN(open64, (const char *path, int flags, ...), (path, flags, mode))
-OPEN(openat, (int at, const char *path, int flags, ...), (at, path, flags, mode))
-OPEN(openat64, (int at, const char *path, int flags, ...), (at, path, flags, mode))
+OPEN(open, -1, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(open64, -1, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(openat, at, (int at, const char *path, int flags, ...), (at, path, flags, mode))
+OPEN(openat64, at, (int at, const char *path, int flags, ...), (at, path, flags, mode))
 
 /* What failed has left a name in place of the six X that were before the suffix. */
 static bool restore_template(char *name, int suffix_len)

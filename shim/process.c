@@ -52,6 +52,12 @@ static unsigned parked_most(void)
 	return (unsigned)(wanted_parked < room ? wanted_parked : room);
 }
 
+int process_bad_descriptor_here(void)
+{
+	pthread_testcancel();
+	return process_bad_descriptor();
+}
+
 void process_displace(int fd, struct connection *connection)
 {
 	struct connection *old = fdtable_replace(fd, connection);

@@ -57,8 +57,16 @@ void process_end(int fd, struct call call);
 /* The pool is emptied, and stays off. */
 void process_turn_off(const char *why);
 
-/* For calls that name one of our hidden numbers: errno EBADF, and -1. */
+/* For calls that name one of our hidden numbers: errno EBADF, and -1. The second is for those that
+ * are cancellation points. */
 int process_bad_descriptor(void);
+int process_bad_descriptor_here(void);
+
+/* Is this number hidden, for calls that are none on a connection? -1 is not. */
+static inline bool process_hides(int fd)
+{
+	return fdtable_get(fd) && fdtable_hides(fd);
+}
 
 /* What a call names is about to be closed, or replaced, by other means than close(). A connect()
  * that is at work on it is waited for, and none begins until process_end_call(). */

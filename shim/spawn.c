@@ -6,6 +6,7 @@
  * in between: in the child of a vfork(), which has the parent's memory, that is before it execs.
  */
 
+#include <pthread.h>
 #include <stdarg.h>
 
 #include "shim/libc.h"
@@ -126,24 +127,41 @@ TAIL_CALL_HOOK(before_execle)
 
 int fexecve(int fd, char *const argv[], char *const envp[])
 {
+	if (process_hides(fd))
+		return process_bad_descriptor();
 	descriptors_are_shared();
 	return libc()->fexecve(fd, argv, envp);
 }
 
+/* Cancellation points: pthreads(7). A handler that jumps out of them by siglongjmp() leaves a copy
+ * under way for ever, and nothing is parked any more. */
+
+static void end_copy(void *unused)
+{
+	(void)unused;
+	pool_end_copy(&process_pool);
+}
+
 FILE *popen(const char *command, const char *mode)
 {
+	FILE *stream;
+
 	pool_begin_copy(&process_pool);
-	FILE *stream = libc()->popen(command, mode);
+	pthread_cleanup_push(end_copy, NULL);
+	stream = libc()->popen(command, mode);
 	if (!stream && process_made_room())
 		stream = libc()->popen(command, mode);
-	pool_end_copy(&process_pool);
+	pthread_cleanup_pop(true);
 	return stream;
 }
 
 int system(const char *command)
 {
+	int result;
+
 	pool_begin_copy(&process_pool);
-	int result = libc()->system(command);
-	pool_end_copy(&process_pool);
+	pthread_cleanup_push(end_copy, NULL);
+	result = libc()->system(command);
+	pthread_cleanup_pop(true);
 	return result;
 }
