@@ -7,6 +7,7 @@
 
 #include "shim/libc.h"
 #include "shim/process.h"
+#include "shim/raw.h"
 
 static int to_libc_result(int result)
 {
@@ -138,13 +139,12 @@ int close_range(unsigned first, unsigned last, int flags)
 
 static int close_some_from(unsigned first, unsigned last, int flags)
 {
-	(void)flags;
-	/* closefrom() has no upper end; below a hidden number its range is short. */
+	/* closefrom() has no upper end, and is no cancellation point. */
 	if (last == ~0U)
 		libc()->closefrom((int)first);
-	else
+	else if (libc()->close_range(first, last, flags) < 0)
 		for (unsigned fd = first; fd <= last; fd++)
-			libc()->close((int)fd);
+			RAW1(close, fd);
 	return 0;
 }
 

@@ -47,16 +47,19 @@ static DIR *note_DIRECTORY(DIR *directory)
 	result = call
 
 #define FAILED_NUMBER    result < 0
+#define FAILED_POINT     result < 0
 #define FAILED_PAIR      result < 0
 #define FAILED_STREAM    !result
 #define FAILED_DIRECTORY !result
 
 #define RETURN_NUMBER    return note_NUMBER(result)
+#define RETURN_POINT     return note_NUMBER(result)
 #define RETURN_PAIR      return note_PAIR(result, numbers)
 #define RETURN_STREAM    return note_STREAM(result)
 #define RETURN_DIRECTORY return note_DIRECTORY(result)
 
 #define BAD_NUMBER    process_bad_descriptor()
+#define BAD_POINT     process_bad_descriptor_here()
 #define BAD_PAIR      process_bad_descriptor()
 #define BAD_STREAM    NULL
 #define BAD_DIRECTORY NULL
@@ -80,7 +83,7 @@ static DIR *note_DIRECTORY(DIR *directory)
 		va_list rest;                                                                      \
                                                                                                    \
 		if (process_hides(of))                                                             \
-			return process_bad_descriptor();                                           \
+			return process_bad_descriptor_here();                                      \
 		va_start(rest, flags);                                                             \
 		mode_t mode = va_arg(rest, mode_t);                                                \
 		va_end(rest);                                                                      \
