@@ -65,9 +65,6 @@ void service_points_remove(struct service_points *points, struct service_point *
 
 size_t service_points_need(const struct service_points *points)
 {
-	/* uthash doubles its buckets when one of them holds more than ten. */
-	size_t buckets = points->by_endpoint ? points->by_endpoint->hh.tbl->num_buckets : 32;
-
-	return sizeof(UT_hash_table) + 4 * buckets * sizeof(UT_hash_bucket) +
+	return hash_need(points->by_endpoint ? points->by_endpoint->hh.tbl : NULL) +
 	       2 * sizeof(struct service_point);
 }

@@ -8,13 +8,7 @@
 
 #include "pool/connection.h"
 #include "pool/endpoint.h"
-#include "pool/slab.h"
-
-/* No exit() when memory runs out (uthash user guide, "Out of memory"), and none of its own. */
-#define HASH_NONFATAL_OOM        1
-#define uthash_malloc(size)      slab_alloc(slab, size)
-#define uthash_free(piece, size) slab_free(slab, piece, size)
-#include <uthash.h>
+#include "pool/hash.h"
 
 struct service_point {
 	struct endpoint endpoint;
