@@ -4,7 +4,7 @@
  * the library there is none; whatever is done to it must look as if there were none with it too.
  */
 #include "client.h"
-#include <dirent.h>
+#include "numbers.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
@@ -12,23 +12,11 @@
 
 #define LOOP_END    1000000
 #define FREE_NUMBER 700
-#define MAX_HIDDEN  64
 
-/* The open descriptors above standard error, this program's own not counted. */
+/* The open descriptors above standard error: this program has none of its own when it asks. */
 static size_t hidden(int *found)
 {
-	DIR *directory = opendir("/proc/self/fd");
-	struct dirent *entry;
-	size_t n = 0;
-
-	while ((entry = readdir(directory))) {
-		int fd = atoi(entry->d_name);
-
-		if (entry->d_name[0] != '.' && fd > 2 && fd != dirfd(directory) && n < MAX_HIDDEN)
-			found[n++] = fd;
-	}
-	closedir(directory);
-	return n;
+	return open_numbers(3, found);
 }
 
 static void visit_again(void)
