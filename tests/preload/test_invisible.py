@@ -108,9 +108,7 @@ for text, scenario in RINGS:
 @claim("io_uring_setup by syscall() turns the pool off")
 def ring_turns_off():
     _, pooled = ring("idle", "syscall")
-    # the one before it is parked, and no other
     expect(pooled.connections == 10, f"{pooled.connections} connections, 10 expected")
-    expect(pooled.stats["parked"] == 1, f"{pooled.stats}")
 
 
 ALIASES = [

@@ -8,10 +8,11 @@ import re
 import resource
 
 from harness import (
-    claim, compare, execute, expect, main, need, need_plain_library, opened, program, run,
+    Failure, claim, compare, execute, expect, main, need, need_plain_library, opened, program, run,
 )
 
-SMALL = 20  # a fifth of it is parked: 4
+SMALL = 20
+HIDDEN = 3  # of the last fifth of 20 a quarter stays free: README, and shim/os.c
 MAKERS = """
 open open64 openat openat64 creat creat64
 __open __open64 __open_2 __open64_2 __openat_2 __openat64_2
@@ -29,28 +30,45 @@ def limited(number, scenario, *arguments):
     return [*argv, scenario, "{0}", *arguments]
 
 
-def kernels_error(pair):
+def to_the_end(pair):
     """Both runs came to the limit, and the program was told so by the right name."""
     for result in pair:
         expect(b": -1 EMFILE" in result.stdout, f"never at the limit: {result}")
-    return pair
+
+
+def without_numbers(output):
+    return re.sub(rb": [\d ]+", b": made", output)
 
 
 def room(function):
     """It meets the limit by what is hidden, and only by that: hidden ones make room."""
-    _, pooled = kernels_error(compare(limited(SMALL, "room", function)))
-    # sooner or later: with the last of them, or before
-    evicted = pooled.stats["discarded"].get("evicted", 0)
-    expect(evicted > 0, f"nothing was parked, so nothing made room: {pooled.stats}")
+    argv = limited(SMALL, "room", function, str(HIDDEN))
+    pair = compare(argv, normalise=without_numbers)
+    if not function.startswith("freopen"):  # it makes none, though it needs one for a moment
+        to_the_end(pair)
+    stats = pair[1].stats
+    expect(stats["parked"] >= HIDDEN, f"not what was to be shown: {stats}")
+    expect(stats["discarded"].get("evicted"), f"nothing made room: {stats}")
 
 
 def refused(function):
-    kernels_error(compare(limited(SMALL, "refused", function)))
+    to_the_end(compare(limited(SMALL, "refused", function)))
 
 
 for function in MAKERS:
     claim(f"{function}: what is parked makes room")(functools.partial(room, function))
     claim(f"{function}: EMFILE where nothing is parked")(functools.partial(refused, function))
+
+
+@claim("every function gives the lowest number, whatever is parked, up to the limit")
+def lowest_numbers():
+    different = []
+    for function in MAKERS:
+        try:
+            compare(limited(SMALL, "numbers", function))
+        except Failure as failure:
+            different.append(f"{function}: {failure}")
+    expect(not different, "\n".join([f"{len(different)} do not; the first:", *different[:1]]))
 
 
 @claim("the list of functions above is the program's")
@@ -87,7 +105,7 @@ def sixteen():
 def thousand():
     pair = compare(limited(1000, "at_most_a_fifth"), env={"SP_MAX_PARKED": "10000"})
     opened(pair, 410, 400)
-    expect(pair[1].stats["discarded"]["evicted"] == 200, f"{pair[1].stats}")
+    expect(pair[1].stats["discarded"]["evicted"] >= 200, f"{pair[1].stats}")
 
 
 HUGE = 10**9

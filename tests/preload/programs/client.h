@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -52,19 +51,6 @@ static inline void report(const char *what, long result)
 		printf("%s: %ld %s\n", what, result, strerrorname_np(errno));
 	else
 		printf("%s: %ld\n", what, result);
-}
-
-/* A system call by an instruction of the program's own, which no library can see. 0 or more, or
- * -errno. */
-static inline long unseen(long number, long a, long b, long c)
-{
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c)
-			 : "rcx", "r11", "memory");
-	return result;
 }
 
 static inline struct sockaddr_in loopback(int to_port)

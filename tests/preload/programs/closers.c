@@ -5,10 +5,10 @@
  */
 #include "client.h"
 #include "numbers.h"
+#include "rawcall.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #define LOOP_END    1000000
 #define FREE_NUMBER 700
@@ -268,7 +268,7 @@ static void number_is_datagram(void)
 
 		visit("/bytes/100");
 		one = socket(AF_INET, SOCK_STREAM, 0);
-		unseen(SYS_close, one, 0, 0);
+		RAW_CALL(SYS_close, one);
 		printf("same number: %d\n", socket(AF_INET, SOCK_DGRAM, 0) == one);
 		report("connect", connect_to(one, port));
 		getsockopt(one, SOL_SOCKET, SO_TYPE, &type, &length);
@@ -287,7 +287,7 @@ static void hidden_taken(void)
 
 	visit("/bytes/100");
 	hidden(found);
-	report("close_range", unseen(SYS_close_range, 3, ~0U, 0));
+	report("close_range", RAW_CALL(SYS_close_range, 3, ~0U, 0));
 	if (pipe(ends))
 		die("pipe");
 	own = fcntl(ends[1], F_DUPFD, found[0]);

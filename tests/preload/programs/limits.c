@@ -1,5 +1,5 @@
 /* Programs with few descriptors, with very many, and with a limit that changes:
- * SCENARIO PORT [FUNCTION or SECOND_PORT].
+ * SCENARIO PORT [SECOND_PORT or FUNCTION [FREE]].
  *
  * Without a library that hides some, all of RLIMIT_NOFILE is the program's own: so must it be with
  * one. Fillers are opened by calls that nobody sees, so that only the call under test meets the
@@ -20,7 +20,7 @@
 #include <sys/timerfd.h>
 
 #define MOST     400
-#define ATTEMPTS 6
+#define ATTEMPTS 24
 #define SOURCE   0 /* what is duplicated: standard input is as good as any */
 
 static int found[MAX_HIDDEN];
@@ -190,6 +190,7 @@ struct function {
 static const struct function functions[] = {EACH(ROW, ROW)};
 
 static const struct function *chosen;
+static int left_free;
 
 /* Makes until it fails; every result is printed, the last one with errno by name. */
 static void make_until_full(void)
@@ -252,19 +253,26 @@ static void listen_with_callers(void)
 		close(dial_port(ntohs(address.sin_port)));
 }
 
-/* The program leaves free what a library may hide, and no more. */
+/* The program leaves as many numbers free as a library has taken, and no more. */
 static void room(void)
 {
-	int hide_at_most = limit() / 5;
-
 	stream = fopen("/dev/null", "r");
 	listen_with_callers();
-	visit_at_once(hide_at_most);
-	fill_up_to(5, limit() - hide_at_most);
+	visit_at_once(left_free);
+	fill_up_to(5, limit() - left_free);
 	make_until_full();
 	empty();
 	visit("/bytes/20");
 	visit("/bytes/30");
+}
+
+/* All that the program may have, beside what a library may have taken. */
+static void numbers(void)
+{
+	stream = fopen("/dev/null", "r");
+	listen_with_callers();
+	visit_at_once(limit() / 5);
+	make_until_full();
 }
 
 /* Nothing is parked: the error is the kernel's own. */
@@ -283,14 +291,26 @@ static void refused(void)
 
 static void open_all(void)
 {
-	int numbers[64];
+	int opened[64];
 	int n = 0;
 
-	while (n < 64 && (numbers[n] = open("/dev/null", O_RDONLY)) >= 0)
-		printf("%d ", numbers[n++]);
+	while (n < 64 && (opened[n] = open("/dev/null", O_RDONLY)) >= 0)
+		printf("%d ", opened[n++]);
 	printf("%s\n", strerrorname_np(errno));
 	while (n)
-		close(numbers[--n]);
+		close(opened[--n]);
+}
+
+static void count_all(void)
+{
+	int opened[64];
+	int n = 0;
+
+	while (n < 64 && (opened[n] = open("/dev/null", O_RDONLY)) >= 0)
+		n++;
+	printf("room for %d: %s\n", n, strerrorname_np(errno));
+	while (n)
+		close(opened[--n]);
 }
 
 /* Every number up to the limit, from the lowest on, whatever is hidden where. */
@@ -398,13 +418,13 @@ static int by_prlimit64(const struct rlimit *new)
 }
 
 /* as another process would: nothing shows it */
-static int unseen(const struct rlimit *new)
+static int by_another(const struct rlimit *new)
 {
 	return (int)RAW_CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, new, NULL);
 }
 
 static int (*const changers[])(const struct rlimit *new) = {
-	by_setrlimit, by_setrlimit64, by_prlimit, by_prlimit64, unseen};
+	by_setrlimit, by_setrlimit64, by_prlimit, by_prlimit64, by_another};
 
 static void change(size_t way, rlim_t soft)
 {
@@ -422,10 +442,10 @@ static void live_with(size_t way, rlim_t soft)
 	visit_at_once(soft < 64 ? 10 : 40);
 	visit("/bytes/20");
 	/* Who changes it unseen cannot expect that what is hidden already goes away. */
-	if (changers[way] != unseen)
+	if (changers[way] != by_another)
 		printf("hidden at most: %d\n", open_numbers(3, found) <= soft / 5);
 	if (soft < 64)
-		open_all();
+		count_all();
 	visit("/bytes/30");
 }
 
@@ -498,6 +518,7 @@ static void no_files(void)
 static const struct scenario scenarios[] = {
 	{"room", room},
 	{"refused", refused},
+	{"numbers", numbers},
 	{"numbers_in_order", numbers_in_order},
 	{"numbers_out_of_order", numbers_out_of_order},
 	{"numbers_among_connections", numbers_among_connections},
@@ -524,6 +545,7 @@ int main(int argc, char **argv)
 		list_functions();
 		return 0;
 	}
+	left_free = argc > 4 ? atoi(argv[4]) : 0;
 	for (size_t i = 0; argc > 3 && i < COUNT(functions); i++) {
 		if (!strcmp(functions[i].name, argv[3]))
 			chosen = &functions[i];

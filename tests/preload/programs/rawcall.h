@@ -1,4 +1,6 @@
-/* A system call without libc, as compiled-in runtimes make them: nobody in between can see it. */
+/* A system call by an instruction of the program's own, as compiled-in runtimes make them: no
+ * library can see it. As libc's own, -1 and errno where it fails.
+ */
 #ifndef RAWCALL_H
 #define RAWCALL_H
 

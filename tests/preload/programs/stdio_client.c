@@ -1,7 +1,7 @@
 /* Clients that put stdio on a socket: libc then reads, writes and closes where nobody sees it. */
 #include "client.h"
+#include "rawcall.h"
 #include <fcntl.h>
-#include <sys/syscall.h>
 
 static void exchange(FILE *stream, const char *path)
 {
@@ -87,8 +87,8 @@ static void closed_unseen(void)
 		int file;
 
 		fetch(fd, "/bytes/100");
-		unseen(SYS_close, fd, 0, 0);
-		file = (int)unseen(SYS_open, (long)"/dev/zero", O_RDWR | O_CLOEXEC, 0);
+		RAW_CALL(SYS_close, fd);
+		file = (int)RAW_CALL(SYS_open, "/dev/zero", O_RDWR | O_CLOEXEC, 0);
 		printf("same number: %d\n", file == fd);
 		report("read", read(file, (char[8]){0}, 8));
 		report("write", write(file, "x", 1));
@@ -105,7 +105,7 @@ static void replaced_unseen(void)
 	int next;
 
 	fetch(fd, "/echo/first");
-	unseen(SYS_close, fd, 0, 0);
+	RAW_CALL(SYS_close, fd);
 	next = dial();
 	printf("same number: %d\n", next == fd);
 	request(next, "GET", "/echo/unread");
