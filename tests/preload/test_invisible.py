@@ -85,6 +85,15 @@ def closed_unseen():
     opened(unseen("invisible", "closes", "inline"), 7, 6)
 
 
+@claim("a connection to another place, with the same bytes on it, is told from the one before")
+def double():
+    plain, pooled = unseen("invisible", "number_is_a_double", "inline")
+    asked = [len(result.connection_of("/echo/to-the-first-server")) for result in (plain, pooled)]
+    requests = [result.requests for result in (plain, pooled)]
+    expect(requests[0] == requests[1], f"requests at the first server: {requests}")
+    expect(asked[0] == 3 and asked[1] > 0, f"{asked}")
+
+
 RINGS = [
     ("is there", "idle"),
     ("moves bytes", "moves_bytes"),

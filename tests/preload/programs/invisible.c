@@ -33,6 +33,23 @@ static void visit_again(void)
 	visit("/echo/again2");
 }
 
+static ssize_t read_all(int fd, char *data, size_t length, bool unseen)
+{
+	size_t done = 0;
+
+	while (done < length) {
+		ssize_t got = unseen ? CALL(SYS_read, fd, data + done, length - done)
+				     : read(fd, data + done, length - done);
+		if (got <= 0)
+			return got;
+		done += (size_t)got;
+	}
+	return (ssize_t)done;
+}
+
+#define HEAD "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+#define ASK  "GET /bytes/100 HTTP/1.1\r\nHost: loopback\r\n\r\n"
+
 /* ---- closing ---- */
 
 static void closes(void)
@@ -141,6 +158,29 @@ static void number_is_unseen_connection(void)
 	visit_again();
 }
 
+/* A connection to somewhere else on the number of one that was closed, with as many bytes moved in
+ * either direction: only its identity tells it from the one that was there.
+ */
+static void number_is_a_double(void)
+{
+	for (int i = 0; i < 3; i++) {
+		struct sockaddr_in address = loopback(control_port);
+		char answer[256] = "";
+		int fd = dial();
+		int twin;
+
+		fetch(fd, "/bytes/100");
+		RAW_CALL(SYS_close, fd);
+		twin = (int)RAW_CALL(SYS_socket, AF_INET, SOCK_STREAM, 0);
+		printf("same number: %d\n", twin == fd);
+		RAW_CALL(SYS_connect, twin, &address, sizeof(address));
+		RAW_CALL(SYS_write, twin, ASK, sizeof(ASK) - 1);
+		report("answer", read_all(twin, answer, sizeof(HEAD) - 1 + 100, true));
+		report("close", close(twin));
+		visit("/echo/to-the-first-server");
+	}
+}
+
 /* A socket that is connected unseen, on a number that is known. */
 static void connects(void)
 {
@@ -173,23 +213,6 @@ static void closes_range(void)
 }
 
 /* ---- bytes ---- */
-
-static ssize_t read_all(int fd, char *data, size_t length, bool unseen)
-{
-	size_t done = 0;
-
-	while (done < length) {
-		ssize_t got = unseen ? CALL(SYS_read, fd, data + done, length - done)
-				     : read(fd, data + done, length - done);
-		if (got <= 0)
-			return got;
-		done += (size_t)got;
-	}
-	return (ssize_t)done;
-}
-
-#define HEAD "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
-#define ASK  "GET /bytes/100 HTTP/1.1\r\nHost: loopback\r\n\r\n"
 
 /* Which of request, head and body are moved unseen: each combination, and what comes after it. */
 static void moves_bytes(void)
@@ -612,6 +635,7 @@ static const struct scenario scenarios[] = {
 	{"number_is_something_else", number_is_something_else},
 	{"number_is_next_connection", number_is_next_connection},
 	{"number_is_unseen_connection", number_is_unseen_connection},
+	{"number_is_a_double", number_is_a_double},
 	{"connects", connects},
 	{"closes_range", closes_range},
 	{"moves_bytes", moves_bytes},

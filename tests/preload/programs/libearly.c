@@ -22,8 +22,15 @@ static void visit_quietly(const char *when)
 		_exit(9);
 }
 
+static void at_exit(void)
+{
+	visit_quietly("atexit");
+}
+
 __attribute__((constructor)) static void before_main(void)
 {
+	/* Handlers are called in reverse: this one after those of whoever was initialised later. */
+	atexit(at_exit);
 	visit_quietly("constructor");
 	visit_quietly("constructor again");
 }
