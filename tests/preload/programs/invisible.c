@@ -138,9 +138,10 @@ static void number_is_unseen_connection(void)
 {
 	for (int i = 0; i < 6; i++) {
 		struct sockaddr_in address = loopback(i % 2 ? control_port : port);
-		int fd = dial();
-		int next;
+		int fd, next;
 
+		visit("/echo/parked");
+		fd = dial();
 		if (i < 3)
 			fetch(fd, "/echo/first");
 		else
