@@ -70,12 +70,19 @@ static int dup2_by(enum way way, int fd, int to)
 
 /* ---- connections ---- */
 
+/* Whose it is, so that the server's log shows who had which connection. */
+static int name_request(char *name, size_t size, const struct object *object, unsigned id)
+{
+	return snprintf(name, size, "%u-%u-%u", object->user, object->id, id);
+}
+
 static void send_request(enum way way, struct slot *slot, unsigned id)
 {
-	char text[128];
-	int length =
-		snprintf(text, sizeof(text), "GET /echo/%u HTTP/1.1\r\nHost: walk\r\n\r\n", id);
+	char name[40], text[128];
+	int length;
 
+	name_request(name, sizeof(name), slot->object, id);
+	length = snprintf(text, sizeof(text), "GET /echo/%s HTTP/1.1\r\nHost: walk\r\n\r\n", name);
 	if (slot->stream) {
 		fputs(text, slot->stream);
 		fflush(slot->stream);
@@ -101,8 +108,8 @@ static ssize_t read_some(enum way way, struct slot *slot, char *data, size_t len
 /* The whole response, and nothing else: its length is known, as what was asked for is. */
 static void read_response(enum way way, struct slot *slot, unsigned id)
 {
-	char body[16], wanted[128], data[128] = "";
-	int body_length = snprintf(body, sizeof(body), "%u", id);
+	char body[40], wanted[128], data[128] = "";
+	int body_length = name_request(body, sizeof(body), slot->object, id);
 	int length = snprintf(wanted, sizeof(wanted),
 		"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", body_length, body);
 
@@ -156,8 +163,8 @@ static void connect_slot(struct slot *slot)
 	struct sockaddr_in address;
 	int result;
 
-	object->to_port = ports[below(2)];
-	address = loopback(object->to_port);
+	object->user = n_users;
+	address = loopback(ports[below(2)]);
 	result = (int)BY(any_way(), connect(slot->fd, (struct sockaddr *)&address, sizeof(address)),
 		SYS_connect, slot->fd, &address, sizeof(address));
 	say("connect", result);
@@ -485,11 +492,17 @@ static void op_dup(void)
 	opened(fd, slot->object);
 }
 
+/* where a library that hides connections would begin, under a common limit */
+static int likely_hidden(void)
+{
+	return 958 + (int)below(8);
+}
+
 /* onto a number that is free, or seems so: it may be a hidden one */
 static void op_dup2(void)
 {
 	struct slot *slot = any(ANYTHING);
-	int to = below(2) ? 955 + (int)below(30) : any_absent();
+	int to = below(2) ? likely_hidden() : any_absent();
 	int result;
 
 	if (!slot || to < 0 || slot_of(to))
@@ -525,7 +538,7 @@ static void op_dup2_over(void)
 
 static void op_close_hidden(void)
 {
-	int fd = 955 + (int)below(30);
+	int fd = likely_hidden();
 
 	/* What this gives is the library's own affair. */
 	if (!slot_of(fd))
@@ -536,12 +549,13 @@ static void op_close_hidden(void)
 static void op_take_hidden(void)
 {
 	struct slot *slot = any(OF(BYTES) | OF(ZERO) | OF(PIPE_END) | OF(PIPE_START));
-	int to = 955 + (int)below(30);
+	int to = likely_hidden();
 
 	if (!slot || slot_of(to))
 		return;
 	say_number("take", dup2_by(INLINE, slot->fd, to));
 	opened(to, slot->object);
+	say("flags", fcntl(to, F_GETFD));
 }
 
 /* ---- epoll ---- */
@@ -704,29 +718,31 @@ static void op_freopen(void)
 
 #define NOBODY 65534
 
-static void op_user(void)
+static int become(uid_t id)
 {
-	uid_t id = below(2) ? NOBODY : 0;
-
 	switch (below(6)) {
 	case 0:
-		say("setresuid", setresuid(-1U, id, 0));
-		break;
+		return setresuid(-1U, id, 0);
 	case 1:
-		say("setegid", setegid(id));
-		break;
+		return setegid(id);
 	case 2:
-		say("setgroups", setgroups(1, &id));
-		break;
+		return setgroups(1, &id);
 	case 3:
-		say("setfsuid", setfsuid(id));
-		break;
+		return setfsuid(id) < 0;
 	case 4:
-		say("chroot", chroot("/"));
-		break;
+		return chroot("/");
 	default:
-		say("seteuid", seteuid(id));
+		return seteuid(id);
 	}
+}
+
+static void op_user(void)
+{
+	int result = become(below(2) ? NOBODY : 0);
+
+	say("become", result);
+	if (result == 0)
+		n_users++;
 }
 
 /* ---- the walk ---- */
@@ -767,7 +783,7 @@ static const struct operation operations[] = {
 	{op_limit, LIMITS, 6, false},
 	{op_hog, LIMITS, 3, false},
 	{op_close_hidden, INVISIBLE, 5, false},
-	{op_take_hidden, INVISIBLE, 3, true},
+	{op_take_hidden, INVISIBLE, 5, true},
 	{op_fdopen, STDIO, 6, false},
 	{op_fopen, STDIO, 2, true},
 	{op_stream, STDIO, 12, false},

@@ -34,7 +34,7 @@ struct object {
 	int holders;
 	unsigned id;
 	unsigned long identity; /* device and inode */
-	int to_port;
+	unsigned user;          /* of how many that this process was, when it was connected */
 	unsigned pending[MAX_PENDING]; /* what was asked for and has not been read */
 	int n_pending;
 	unsigned word;       /* of BYTES */
@@ -51,6 +51,7 @@ static struct slot slots[MAX_SLOTS];
 static struct object objects[MAX_OBJECTS];
 static unsigned last_id;
 static unsigned step;
+static unsigned n_users;
 
 /* ---- chance ---- */
 
