@@ -246,6 +246,15 @@ def run(argv, modes=("keepalive",), preload=True, env=None, told=False, **option
         )
 
 
+def run_alone(argv, preload=True, env=None, **options):
+    """One run against no server, or against one that is not of this harness, in English."""
+    with scratch_directory() as scratch:
+        stats_file = pathlib.Path(scratch) / "stats.json"
+        extra = {"LC_ALL": "C", **(env or {})}
+        output = execute(argv, environment(preload, extra, str(stats_file)), **options)
+        return Run(*output, [], read_stats(stats_file), read_witnessed(scratch))
+
+
 def fill(text, ports, scratch):
     text = re.sub(r"\{(\d)\}", lambda match: str(ports[int(match[1])]), str(text))
     return text.replace("{scratch}", scratch)

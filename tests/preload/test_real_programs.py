@@ -11,7 +11,7 @@ from pathlib import Path
 import services
 from harness import (
     TIMEOUT, Failure, Run, Skip, check_same, claim, environment, execute, expect, library, main,
-    need, read_stats, read_witnessed, scratch_directory,
+    need, read_stats, read_witnessed, run_alone, scratch_directory,
 )
 
 PYTHON = "/usr/bin/python3"
@@ -378,20 +378,12 @@ claim("nginx as a client that keeps alive: unchanged")(
 )
 
 
-def run_alone(words, preload, stdin):
-    with scratch_directory() as scratch:
-        stats_file = Path(scratch, "stats.json")
-        env = environment(preload, {"LC_ALL": "C"}, str(stats_file))
-        output = execute(words, env, stdin)
-        return Run(*output, [], read_stats(stats_file), read_witnessed(scratch))
-
-
 def against(service, argv, stdin=b""):
     """The same commands, without and with, to one server that keeps no trace of them."""
     argv = [need(argv[0]), *argv[1:]]
     with service() as port:
         words = [str(word).replace("{port}", str(port)) for word in argv]
-        runs = [run_alone(words, preload, stdin) for preload in (False, True)]
+        runs = [run_alone(words, preload, stdin=stdin) for preload in (False, True)]
     expect(runs[0].status == 0, f"without the library: {runs[0]}")
     expect(runs[0].stdout, "no output at all")
     check_same(*runs)
