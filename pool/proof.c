@@ -10,6 +10,7 @@
 /* The kernel's numbers: include/net/tcp_states.h, not exported where linux/tcp.h is used. */
 #define STATE_ESTABLISHED 1
 #define STATE_SYN_SENT    2
+#define STATE_CLOSE       7
 
 uint64_t proof_cookie(const struct pool_os *os, int fd)
 {
@@ -29,6 +30,14 @@ static bool tcp_info(const struct pool_os *os, int fd, struct tcp_info *info)
 	return os->get_option(fd, IPPROTO_TCP, TCP_INFO, info, &size) == 0 &&
 	       size >= offsetof(struct tcp_info, tcpi_notsent_bytes) +
 			       sizeof(info->tcpi_notsent_bytes);
+}
+
+bool proof_fresh(const struct pool_os *os, const struct connection *fresh, int fd)
+{
+	struct tcp_info info;
+
+	return proof_cookie(os, fd) == fresh->cookie && tcp_info(os, fd, &info) &&
+	       info.tcpi_state == STATE_CLOSE;
 }
 
 bool proof_connected(const struct pool_os *os, int fd)

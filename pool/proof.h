@@ -14,6 +14,9 @@
  * had or will have. 0 if fd is not a socket. */
 uint64_t proof_cookie(const struct pool_os *os, int fd);
 
+/* Is the fresh socket on fd still this one, and has it not been connected behind our back? */
+bool proof_fresh(const struct pool_os *os, const struct connection *fresh, int fd);
+
 /* Was a connection ever made on fd? */
 bool proof_connected(const struct pool_os *os, int fd);
 

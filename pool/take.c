@@ -140,8 +140,7 @@ static bool replaceable(struct pool *pool, const struct connection *fresh, int f
 {
 	/* Signals are sent for the socket, not for the number: fcntl(2), F_SETOWN. */
 	return status_flags >= 0 && !(status_flags & O_ASYNC) && !connection_refused(fresh) &&
-	       proof_cookie(pool->os, fd) == fresh->cookie &&
-	       fresh->fork_epoch == pool_fork_epoch(pool) &&
+	       proof_fresh(pool->os, fresh, fd) && fresh->fork_epoch == pool_fork_epoch(pool) &&
 	       watches_hold(pool->os, &fresh->watches, fd);
 }
 

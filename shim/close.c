@@ -80,6 +80,8 @@ FILE *fdopen(int fd, const char *mode)
 	return stream;
 }
 
+INTERPOSED_AS(fdopen, _IO_fdopen);
+
 int fclose(FILE *stream)
 {
 	int saved_errno = errno;
@@ -94,6 +96,8 @@ int fclose(FILE *stream)
 	process_end_call(fd, call);
 	return libc()->fclose(stream);
 }
+
+INTERPOSED_AS(fclose, _IO_fclose);
 
 /* ---- many at once ---- */
 

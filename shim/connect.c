@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 
+#include "pool/proof.h"
 #include "shim/libc.h"
 #include "shim/memory.h"
 #include "shim/os.h"
@@ -120,7 +121,7 @@ static int connect_tracked(struct call call, int fd, const struct sockaddr *addr
 	if (is_address && process_may_pool()) {
 		if (connection_state(connection) == CONNECTION_FRESH)
 			return connect_first(call, fd, address, len, &endpoint);
-		if (connection->uses > 1)
+		if (connection->uses > 1 && proof_cookie(&real_os, fd) == connection->cookie)
 			return connect_reused_again(call);
 	}
 	/* Not an address, or AF_UNSPEC, which dissolves the association: connect(2). */

@@ -17,9 +17,7 @@ static int dup_untracked(int fd)
 
 	if (result < 0 && process_made_room())
 		result = libc()->dup(fd);
-	if (result >= 0)
-		process_opened(result);
-	return result;
+	return result < 0 ? result : process_opened(result);
 }
 
 int dup(int fd)
@@ -124,6 +122,12 @@ static int control_untracked(int (*real)(int, int, ...), int fd, int command, vo
 		return result;
 	if (result < 0 && process_made_all_room())
 		result = real(fd, command, argument);
+	/* Only the parked ones between the number that was asked for and this one are in the way,
+	 * but which those are is not known. */
+	if (result >= 0 && !process_opened_at_lowest(result)) {
+		RAW1(close, result);
+		result = real(fd, command, argument);
+	}
 	if (result >= 0)
 		process_forget(result);
 	return result;

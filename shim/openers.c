@@ -12,32 +12,40 @@
 
 static int note_NUMBER(int number)
 {
-	if (number >= 0)
-		process_opened(number);
-	return number;
+	return number < 0 ? number : process_opened(number);
 }
 
-static int note_PAIR(int result, const int *numbers)
+static int note_PAIR(int result, int *numbers)
 {
 	if (result == 0) {
-		process_opened(numbers[0]);
-		process_opened(numbers[1]);
+		numbers[0] = process_opened(numbers[0]);
+		numbers[1] = process_opened(numbers[1]);
 	}
 	return result;
 }
 
 static FILE *note_STREAM(FILE *stream)
 {
+	/* Nobody has seen its number yet: glibc's struct_FILE.h. */
 	if (stream)
-		process_opened(fileno_unlocked(stream));
+		stream->_fileno = process_opened(stream->_fileno);
 	return stream;
 }
 
 static DIR *note_DIRECTORY(DIR *directory)
 {
 	if (directory)
-		process_opened(dirfd(directory));
+		process_forget(dirfd(directory));
 	return directory;
+}
+
+/* Where parked connections were in the way of a lower number they are not any more. */
+static DIR *lower_directory(DIR *directory, const char *path)
+{
+	if (!directory || process_opened_at_lowest(dirfd(directory)))
+		return directory;
+	closedir(directory);
+	return libc()->opendir(path);
 }
 
 /* A second try where the first failed for want of descriptors. */
@@ -56,7 +64,7 @@ static DIR *note_DIRECTORY(DIR *directory)
 #define RETURN_POINT     return note_NUMBER(result)
 #define RETURN_PAIR      return note_PAIR(result, numbers)
 #define RETURN_STREAM    return note_STREAM(result)
-#define RETURN_DIRECTORY return note_DIRECTORY(result)
+#define RETURN_DIRECTORY return note_DIRECTORY(lower_directory(result, path))
 
 #define BAD_NUMBER    process_bad_descriptor()
 #define BAD_POINT     process_bad_descriptor_here()
@@ -91,6 +99,30 @@ static DIR *note_DIRECTORY(DIR *directory)
 		return note_NUMBER(result);                                                        \
 	}
 
+#define REOPEN(name)                                                                               \
+	FILE *name(const char *restrict path, const char *restrict mode, FILE *restrict stream)    \
+	{                                                                                          \
+		reopen(stream);                                                                    \
+		return libc()->name(path, mode, stream);                                           \
+	}
+
+/* It opens the new file before it gives up the number of the old one, and closes the stream where
+ * it fails. */
+static void reopen(FILE *stream)
+{
+	int saved_errno = errno;
+	int fd = stream ? fileno_unlocked(stream) : -1;
+
+	errno = saved_errno;
+	if (fd >= 0)
+		process_forget(fd);
+	if (process_pool.parked_count > 0)
+		process_ensure_room();
+}
+
+REOPEN(freopen)
+REOPEN(freopen64)
+
 OPEN(open, -1, (const char *path, int flags, ...), (path, flags, mode))
 OPEN(open64, -1, (const char *path, int flags, ...), (path, flags, mode))
 OPEN(openat, at, (int at, const char *path, int flags, ...), (at, path, flags, mode))
@@ -124,3 +156,8 @@ MAKE_TEMPORARY(
 	mkostemps, (char *name, int suffix_len, int flags), suffix_len, (name, suffix_len, flags))
 MAKE_TEMPORARY(
 	mkostemps64, (char *name, int suffix_len, int flags), suffix_len, (name, suffix_len, flags))
+
+INTERPOSED_AS(open, __open);
+INTERPOSED_AS(open64, __open64);
+INTERPOSED_AS(pipe, __pipe);
+INTERPOSED_AS(fopen, _IO_fopen);

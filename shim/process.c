@@ -1,8 +1,10 @@
 #include "shim/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 
 #include "pool/proof.h"
 #include "shim/libc.h"
@@ -80,13 +82,44 @@ void process_forget(int fd)
 		process_displace(fd, NULL);
 }
 
-void process_opened(int fd)
+/* To the lowest number that is free now. */
+static int move_down(int fd)
 {
+	int close_on_exec = (int)RAW2(fcntl, fd, F_GETFD) & FD_CLOEXEC;
+	int lower = (int)RAW3(fcntl, fd, close_on_exec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+
+	if (lower < 0)
+		return fd;
+	RAW1(close, lower < fd ? fd : lower);
+	return lower < fd ? lower : fd;
+}
+
+bool process_opened_at_lowest(int fd)
+{
+	/* The program is running short, and may be about to open files by calls that cannot be seen
+	 * to fail: so all of them go. */
+	return !os_is_crowded(fd) || !process_may_pool() ||
+	       pool_make_room(&process_pool, UINT_MAX) == 0;
+}
+
+int process_opened(int fd)
+{
+	if (!process_opened_at_lowest(fd))
+		fd = move_down(fd);
 	process_forget(fd);
-	/* The kernel gives the lowest number that is free: so the program is running short, and may
-	 * be about to open files by calls that cannot be seen to fail. */
-	if (os_is_crowded(fd) && process_may_pool())
-		pool_make_room(&process_pool, UINT_MAX);
+	return fd;
+}
+
+void process_ensure_room(void)
+{
+	int saved_errno = errno;
+	long probe = RAW2(eventfd2, 0, EFD_CLOEXEC);
+
+	if (probe >= 0)
+		RAW1(close, probe);
+	errno = probe < 0 ? (int)-probe : 0;
+	process_made_room();
+	errno = saved_errno;
 }
 
 static bool made_room(unsigned count)
@@ -107,8 +140,11 @@ bool process_made_all_room(void)
 
 void process_limit_changed(void)
 {
-	if (process_may_pool())
-		pool_set_parked_most(&process_pool, parked_most());
+	if (!process_may_pool())
+		return;
+	pool_set_parked_most(&process_pool, parked_most());
+	/* They are no longer where the last fifth is. */
+	pool_make_room(&process_pool, UINT_MAX);
 }
 
 void process_credentials_changed(void)
@@ -119,9 +155,6 @@ void process_credentials_changed(void)
 
 void process_track(int fd, int family, uint32_t epoch)
 {
-	if (!process_is_on())
-		return;
-	process_opened(fd);
 	if (fd >= FDTABLE_SIZE || !process_may_pool())
 		return;
 	struct connection *connection = pool_adopt(&process_pool, family, epoch);

@@ -32,8 +32,17 @@ void process_track(int fd, int family, uint32_t epoch);
 /* fd is a new descriptor of another kind: what the table knows of its number is out of date. */
 void process_forget(int fd);
 
-/* The same, of one that the kernel chose the number of. */
-void process_opened(int fd);
+/* The same, of one that nobody knows yet, and that the kernel chose the number of: the lowest that
+ * was free. Returns its number: where it would be a lower one without us, it is that. */
+int process_opened(int fd);
+
+/* The same question without the answer: false if there is a lower number now, so that it is worth
+ * being made once more. */
+bool process_opened_at_lowest(int fd);
+
+/* There is a descriptor to be had, if parked connections can make room for it; for calls that
+ * cannot be made once more. */
+void process_ensure_room(void);
 
 /* A call that makes a descriptor, or two, has failed with errno: shall it be made once more? True
  * if it was for want of descriptors, and parked connections have made room. */

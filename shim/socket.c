@@ -28,10 +28,9 @@ int socket(int domain, int type, int protocol)
 		fd = libc()->socket(domain, type, protocol);
 	if (fd < 0)
 		return fd;
+	fd = process_opened(fd);
 	if (is_tcp(domain, type, protocol))
 		process_track(fd, domain, epoch);
-	else
-		process_opened(fd);
 	return fd;
 }
 

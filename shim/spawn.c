@@ -155,6 +155,8 @@ FILE *popen(const char *command, const char *mode)
 	return stream;
 }
 
+INTERPOSED_AS(popen, _IO_popen);
+
 int system(const char *command)
 {
 	int result;
