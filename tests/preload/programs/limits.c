@@ -94,7 +94,7 @@ static int of_template(int fd, const char *suffix, int *numbers)
 
 static char *fresh_template(const char *suffix)
 {
-	snprintf(template, sizeof(template), "/tmp/sppool-limits-XXXXXX%s", suffix);
+	snprintf(template, sizeof(template), P_tmpdir "/sppool-limits-XXXXXX%s", suffix);
 	return template;
 }
 
