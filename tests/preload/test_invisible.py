@@ -52,16 +52,18 @@ for text, scenario, ways in UNSEEN:
     for way in ways.split():
         claim(f"{text}: {way}")(functools.partial(unseen, "invisible", scenario, way))
 
-def hidden_taken(scenario, **env):
+def hidden_taken(scenario, reason, **env):
     """Files on numbers that were hidden: found out by identity, before anything is believed."""
     _, pooled = unseen("invisible", scenario, "inline", **env)
-    expect(pooled.stats["discarded"].get("identity"), f"nothing was hidden there: {pooled.stats}")
+    expect(pooled.stats["discarded"].get(reason), f"nothing was hidden there: {pooled.stats}")
 
 
 for scenario in ("hidden_replaced", "hidden_closed"):
-    claim(f"{scenario}: found out by identity")(functools.partial(hidden_taken, scenario))
+    claim(f"{scenario}: found out by identity")(
+        functools.partial(hidden_taken, scenario, "identity")
+    )
     claim(f"{scenario} with room for two: the stale ones are evicted")(
-        functools.partial(hidden_taken, scenario, SP_MAX_PARKED="2")
+        functools.partial(hidden_taken, scenario, "evicted", SP_MAX_PARKED="2")
     )
 
 

@@ -71,6 +71,12 @@ def lowest_numbers():
     expect(not different, "\n".join([f"{len(different)} do not; the first:", *different[:1]]))
 
 
+@claim("descriptors that recvmsg() brings find room")
+def received():
+    plain, _ = compare(limited(SMALL, "receives"))
+    expect(b"6 descriptors, cut off: 0" in plain.stdout, f"{plain}")
+
+
 @claim("the list of functions above is the program's")
 def all_makers():
     stdout, _, _ = execute([program("limits")], dict(os.environ))

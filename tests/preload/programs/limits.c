@@ -94,7 +94,7 @@ static int of_template(int fd, const char *suffix, int *numbers)
 
 static char *fresh_template(const char *suffix)
 {
-	snprintf(template, sizeof(template), "/tmp/sppool-limits-XXXXXX%s", suffix);
+	snprintf(template, sizeof(template), P_tmpdir "/sppool-limits-XXXXXX%s", suffix);
 	return template;
 }
 
@@ -288,6 +288,67 @@ static void refused(void)
 	empty();
 	visit("/bytes/20");
 	visit("/bytes/30");
+}
+
+/* ---- descriptors that come from somebody else ---- */
+
+#define PASSED 6
+
+union rights {
+	struct cmsghdr header;
+	char space[CMSG_SPACE(sizeof(int[PASSED]))];
+};
+
+static void pass_many(int channel)
+{
+	union rights rights = {0};
+	struct msghdr message = {
+		.msg_iov = &(struct iovec){&(char){'x'}, 1},
+		.msg_iovlen = 1,
+		.msg_control = &rights,
+		.msg_controllen = sizeof(rights.space),
+	};
+
+	rights.header = (struct cmsghdr){
+		.cmsg_level = SOL_SOCKET,
+		.cmsg_type = SCM_RIGHTS,
+		.cmsg_len = CMSG_LEN(sizeof(int[PASSED])),
+	};
+	/* six times standard input, which is number 0 */
+	report("sendmsg", sendmsg(channel, &message, 0));
+}
+
+static void receive_many(int channel)
+{
+	union rights rights = {0};
+	struct msghdr message = {
+		.msg_iov = &(struct iovec){&(char){0}, 1},
+		.msg_iovlen = 1,
+		.msg_control = &rights,
+		.msg_controllen = sizeof(rights.space),
+	};
+
+	report("recvmsg", recvmsg(channel, &message, 0));
+	printf("%zu descriptors, cut off: %d\n",
+		(rights.header.cmsg_len - CMSG_LEN(0)) / sizeof(int),
+		!!(message.msg_flags & MSG_CTRUNC));
+}
+
+/* The kernel drops those for which there is no number, and says so only by a flag. */
+static void receives(void)
+{
+	int channel[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, channel))
+		die("socketpair");
+	pass_many(channel[0]);
+	visit_at_once(limit() / 5);
+	/* All that is done here can be seen. */
+	for (n_filled = 0; 5 + (int)n_filled < limit() - PASSED; n_filled++)
+		filled[n_filled] = open("/dev/null", O_RDWR);
+	receive_many(channel[1]);
+	empty();
+	visit("/bytes/20");
 }
 
 /* ---- numbers ---- */
@@ -522,6 +583,7 @@ static const struct scenario scenarios[] = {
 	{"room", room},
 	{"refused", refused},
 	{"numbers", numbers},
+	{"receives", receives},
 	{"numbers_in_order", numbers_in_order},
 	{"numbers_out_of_order", numbers_out_of_order},
 	{"numbers_among_connections", numbers_among_connections},
