@@ -87,8 +87,13 @@ bool proof_before_reuse(
 		return false;
 	}
 	int next = os->peek(hidden);
-	if (next == -EAGAIN)
+	if (next != -EAGAIN) {
+		*why = next > 0 ? DISCARDED_UNSOLICITED : DISCARDED_DEAD;
+		return false;
+	}
+	/* A second holder, that was made unseen, may have used it. */
+	if (check_ledger(os, connection, hidden) == REFUSED_NOT)
 		return true;
-	*why = next > 0 ? DISCARDED_UNSOLICITED : DISCARDED_DEAD;
+	*why = DISCARDED_LEDGER;
 	return false;
 }

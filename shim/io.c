@@ -189,8 +189,10 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	if (!call.connection)
+	if (!call.connection) {
+		process_ensure_room_for_many();
 		return libc()->recvmsg(fd, message, flags);
+	}
 	if (memory_is_readable(message, sizeof(*message)))
 		note_places(&places, message->msg_iov, message->msg_iovlen);
 	ssize_t result = libc()->recvmsg(fd, message, flags);
@@ -206,6 +208,8 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	if (!call.connection)
+		process_ensure_room_for_many();
 	int result = libc()->recvmmsg(fd, messages, count, flags, timeout);
 	if (!call.connection)
 		return result;

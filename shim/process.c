@@ -102,8 +102,24 @@ bool process_opened_at_lowest(int fd)
 	       pool_make_room(&process_pool, UINT_MAX) == 0;
 }
 
+/* SCM_MAX_FD: include/net/scm.h */
+#define MANY 253
+
+/* The highest number of those that the kernel chose. */
+static _Atomic int highest_opened;
+
+void process_ensure_room_for_many(void)
+{
+	/* No system call is made to find out: a datagram may be what is received. */
+	if (os_is_crowded(atomic_load_explicit(&highest_opened, memory_order_relaxed) + MANY) &&
+		process_may_pool())
+		pool_make_room(&process_pool, UINT_MAX);
+}
+
 int process_opened(int fd)
 {
+	if (fd > atomic_load_explicit(&highest_opened, memory_order_relaxed))
+		atomic_store_explicit(&highest_opened, fd, memory_order_relaxed);
 	if (!process_opened_at_lowest(fd))
 		fd = move_down(fd);
 	process_forget(fd);

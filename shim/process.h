@@ -71,6 +71,9 @@ void process_turn_off(const char *why);
 int process_bad_descriptor(void);
 int process_bad_descriptor_here(void);
 
+/* Descriptors may come with a message, as many as SCM_RIGHTS can bring: unix(7). */
+void process_ensure_room_for_many(void);
+
 /* Is this number hidden, for calls that are none on a connection? -1 is not. */
 static inline bool process_hides(int fd)
 {

@@ -182,6 +182,31 @@ Test(proof, only_a_quiet_connection_is_reused)
 	}
 }
 
+Test(proof, one_that_somebody_else_used_while_it_was_parked_is_not_reused)
+{
+	enum discard why = 0;
+
+	atomic_store(&connection.hidden, fd);
+	fake_socket_on(fd)->info.tcpi_bytes_received++;
+	cr_expect_not(proof_before_reuse(&fake_os, &connection, &why));
+	cr_expect_eq(why, DISCARDED_LEDGER);
+	fake_socket_on(fd)->info.tcpi_bytes_received--;
+	fake_socket_on(fd)->info.tcpi_bytes_acked++;
+	cr_expect_not(proof_before_reuse(&fake_os, &connection, &why));
+	cr_expect_eq(why, DISCARDED_LEDGER);
+}
+
+Test(proof, a_fresh_socket_is_one_that_was_not_connected)
+{
+	fake_socket_on(fd)->info.tcpi_state = FAKE_CLOSE;
+	cr_expect(proof_fresh(&fake_os, &connection, fd));
+	fake_socket_on(fd)->info.tcpi_state = FAKE_ESTABLISHED;
+	cr_expect_not(proof_fresh(&fake_os, &connection, fd));
+	fake_socket_on(fd)->info.tcpi_state = FAKE_CLOSE;
+	fake_replace(fd);
+	cr_expect_not(proof_fresh(&fake_os, &connection, fd));
+}
+
 Test(proof, a_hidden_number_that_is_another_socket_or_none_is_not_looked_into)
 {
 	enum discard why = 0;
