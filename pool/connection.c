@@ -72,6 +72,12 @@ void connection_leave(struct call call)
 			return;
 }
 
+bool connection_is_current(struct call call)
+{
+	return generation_of(atomic_load_explicit(&call.connection->use, memory_order_acquire)) ==
+	       call.generation;
+}
+
 /* Sets flags if the connection is still the call's and nobody has it. */
 static bool claim(struct call call, uint64_t flags)
 {

@@ -45,10 +45,10 @@ struct connection {
 	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
 	uint8_t discard;             /* enum discard: why it is to be closed, while TAKEN */
 	uint8_t prefix_len;
-	uint16_t family;      /* of the socket: AF_INET or AF_INET6 */
-	uint32_t fork_epoch;  /* pool.fork_epoch at socket() */
-	uint32_t credentials; /* pool.credentials then */
-	uint32_t uses;        /* connect() calls that it has answered */
+	_Atomic uint16_t family; /* of the socket: AF_INET or AF_INET6 */
+	uint32_t fork_epoch;     /* pool.fork_epoch at socket() */
+	uint32_t credentials;    /* pool.credentials then */
+	_Atomic uint32_t uses;   /* connect() calls that it has answered */
 	uint64_t created_ms;
 	uint64_t parked_ms;
 	_Atomic uint64_t cookie; /* SO_COOKIE of its socket; 0: not known */
@@ -83,6 +83,9 @@ struct call {
 /* Without a connection in the result if there are too many already. */
 struct call connection_enter(struct connection *connection);
 void connection_leave(struct call call);
+
+/* Has the connection not ended since the call began? */
+bool connection_is_current(struct call call);
 
 /* ---- having it for oneself ---- */
 

@@ -29,16 +29,18 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *po
 
 	pool_shared_descriptors(pool);
 	if (locked)
-		pool->fork_holds_lock = true;
+		atomic_store(&pool->fork_owner, pool->os->thread_id());
 }
 
 LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_parent(struct pool *pool)
 {
 	/* Once more, as the child has also what was opened after the first time. */
 	pool_shared_descriptors(pool);
-	if (!pool->fork_holds_lock)
+	/* Another thread may be forking at the same time, and hold it. */
+	uint32_t owner = atomic_load(&pool->fork_owner);
+	if (owner == 0 || owner != pool->os->thread_id())
 		return;
-	pool->fork_holds_lock = false;
+	atomic_store(&pool->fork_owner, 0);
 	lock_release(&pool->lock, pool->os);
 }
 
@@ -62,27 +64,29 @@ static void inherit(struct pool *pool, struct connection *connection)
 LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct pool *pool)
 {
 	struct connection *connection = atomic_load(&pool->made);
-	bool whole = pool->fork_holds_lock;
+	bool whole = atomic_load(&pool->fork_owner) == pool->os->thread_id();
 
 	for (; connection; connection = connection->next_made)
 		inherit(pool, connection);
-	pool->fork_holds_lock = false;
+	atomic_store(&pool->fork_owner, 0);
 	atomic_store(&pool->copies_under_way, 0);
+	atomic_store(&pool->on_the_way, 0);
 	pool->stats = (struct stats){0};
 	if (!whole) {
 		lock_break(&pool->lock);
 		return;
 	}
 	lock_reset(&pool->lock);
-	pool->slab = (struct slab){0};
 	pool->points = (struct service_points){.slab = &pool->slab};
 	pool->parked = pool->free = NULL;
 	pool->parked_count = 0;
 	atomic_store(&pool->orphans, NULL);
-	/* Those that were in the pool are left lying, as one of them may be in the hands of the
-	 * very thread that forks. */
+	/* Those that were taken out of the pool are left lying, as one of them may be in the hands of
+	 * the very thread that forks. */
 	for (connection = atomic_load(&pool->made); connection;
 		connection = connection->next_made) {
+		if (connection_state(connection) == CONNECTION_PARKED)
+			atomic_store(&connection->state, CONNECTION_FREE);
 		if (connection_state(connection) != CONNECTION_FREE)
 			continue;
 		connection->next_free = pool->free;

@@ -27,7 +27,7 @@ struct pool_os {
 	void (*wake)(_Atomic uint32_t *word);
 
 	/* No signal handler runs in this thread between these two, so none can jump out of what is
-	 * half done. */
+	 * half done. They may be nested. */
 	uint64_t (*block_signals)(void);
 	void (*restore_signals)(uint64_t blocked_before);
 

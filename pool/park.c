@@ -142,9 +142,11 @@ int pool_close(struct pool *pool, struct connection *connection, int fd)
 	if (refusal != REFUSED_NOT)
 		return close_for_real(pool, connection, fd, refusal);
 	uint64_t signals = pool->os->block_signals();
+	atomic_fetch_add(&pool->on_the_way, 1);
 	refusal = prepare_to_park(pool, connection, fd);
 	int result = refusal == REFUSED_NOT ? close_and_park(pool, connection, fd)
 					    : close_for_real(pool, connection, fd, refusal);
+	atomic_fetch_sub(&pool->on_the_way, 1);
 	pool->os->restore_signals(signals);
 	return result;
 }

@@ -53,16 +53,37 @@ static void free_orphans_locked(struct pool *pool) REQUIRES(pool->lock)
 	}
 }
 
+/* With the lock, a handler that jumps out of here by siglongjmp() would take it along. */
+static bool lock_pool(struct pool *pool) TRY_ACQUIRES(pool->lock)
+{
+	uint64_t signals_before = pool->os->block_signals();
+
+	if (!lock_acquire(&pool->lock, pool->os)) {
+		pool->os->restore_signals(signals_before);
+		return false;
+	}
+	pool->signals_before = signals_before;
+	return true;
+}
+
+static void unlock_pool(struct pool *pool) RELEASES(pool->lock)
+{
+	uint64_t signals_before = pool->signals_before;
+
+	lock_release(&pool->lock, pool->os);
+	pool->os->restore_signals(signals_before);
+}
+
 bool pool_enter(struct pool *pool)
 {
-	if (!lock_acquire(&pool->lock, pool->os))
+	if (!lock_pool(pool))
 		return false;
 	size_t shortage = shortage_locked(pool);
 	if (shortage) {
 		/* mmap() is a system call, and not for under the lock. */
-		lock_release(&pool->lock, pool->os);
+		unlock_pool(pool);
 		void *chunk = pool->os->map(shortage);
-		if (!lock_acquire(&pool->lock, pool->os))
+		if (!lock_pool(pool))
 			return false;
 		if (chunk)
 			slab_feed(&pool->slab, chunk, shortage);
@@ -73,7 +94,7 @@ bool pool_enter(struct pool *pool)
 
 void pool_leave(struct pool *pool)
 {
-	lock_release(&pool->lock, pool->os);
+	unlock_pool(pool);
 }
 
 static struct connection *make_locked(struct pool *pool) REQUIRES(pool->lock)

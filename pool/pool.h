@@ -27,7 +27,8 @@ struct pool {
 	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
 	_Atomic uint32_t credentials; /* changes with the process's user, groups or root */
 	_Atomic unsigned parked_most;
-	_Atomic bool off;                     /* for good: pool_turn_off() */
+	_Atomic unsigned on_the_way; /* connections that are being parked: they have two numbers */
+	_Atomic bool off;            /* for good: pool_turn_off() */
 	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
 	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */
 
@@ -37,7 +38,8 @@ struct pool {
 	struct connection *free;   /* connection.next_free */
 	struct connection *parked; /* connection.prev, .next; latest parked first */
 	unsigned parked_count;
-	bool fork_holds_lock; /* between pool_prepare_fork() and the two after it */
+	_Atomic uint32_t fork_owner; /* thread_id of who holds it over a fork; 0: nobody */
+	uint64_t signals_before;     /* what the holder had blocked */
 };
 
 void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings);

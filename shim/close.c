@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "shim/libc.h"
+#include "shim/os.h"
 #include "shim/process.h"
 #include "shim/raw.h"
 
@@ -33,9 +34,22 @@ static int close_tracked(int fd, struct call call)
 	return libc()->close(fd);
 }
 
+/* A number above all, as a rule, that the program has: perhaps it is not open at all, and another
+ * thread is just about to hide a connection there. */
+static int close_beside_hidden(int fd)
+{
+	pthread_testcancel();
+	int cancel_state = fdtable_begin_closing();
+	int result = fdtable_get(fd) ? process_bad_descriptor() : libc()->close(fd);
+	fdtable_end_closing(cancel_state);
+	return result;
+}
+
 int close(int fd)
 {
-	if (!fdtable_get(fd) || !process_may_pool())
+	if (!fdtable_get(fd))
+		return os_may_hide(fd) ? close_beside_hidden(fd) : libc()->close(fd);
+	if (!process_may_pool())
 		return libc()->close(fd);
 	/* A cancellation point as ever, but before anything is begun. */
 	pthread_testcancel();
@@ -105,6 +119,7 @@ INTERPOSED_AS(fclose, _IO_fclose);
 static int close_around_hidden(
 	unsigned first, unsigned last, int (*close_some)(unsigned, unsigned, int), int flags)
 {
+	int cancel_state = fdtable_begin_closing();
 	unsigned highest = (unsigned)(fdtable_highest() + 1), start = first;
 	int result = 0;
 
@@ -120,6 +135,7 @@ static int close_around_hidden(
 	}
 	if (result == 0 && start <= last && start >= first)
 		result = close_some(start, last, flags);
+	fdtable_end_closing(cancel_state);
 	return result;
 }
 

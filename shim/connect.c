@@ -6,6 +6,7 @@
 
 #include "pool/proof.h"
 #include "shim/libc.h"
+#include "shim/log.h"
 #include "shim/memory.h"
 #include "shim/os.h"
 #include "shim/process.h"
@@ -34,7 +35,8 @@ static int connect_untracked(int fd, const struct sockaddr *address, socklen_t l
 
 static int connect_for_real(struct call call, int fd, const struct sockaddr *address, socklen_t len)
 {
-	os_log(3, call.connection, "opening", "");
+	if (log_wants(3))
+		os_log(3, call.connection, "opening", "");
 	int result = libc()->connect(fd, address, len);
 
 	/* The last two are said of a socket that is connected, or about to be. */
@@ -71,7 +73,8 @@ static int connect_first(struct call call, int fd, const struct sockaddr *addres
 
 	if (!connection_begin_connect(call)) {
 		real_os.restore_signals(signals);
-		connection_refuse(call.connection, REFUSED_IN_FLIGHT);
+		if (connection_is_current(call))
+			connection_refuse(call.connection, REFUSED_IN_FLIGHT);
 		connection_leave(call);
 		return connect_untracked(fd, address, len);
 	}
@@ -117,13 +120,18 @@ static int connect_tracked(struct call call, int fd, const struct sockaddr *addr
 	bool is_address = memory_is_readable(address, len) &&
 			  endpoint_from(&endpoint, address, len) &&
 			  endpoint.family == connection->family;
+	bool reused = connection->uses > 1 && proof_cookie(&real_os, fd) == connection->cookie;
+	bool fresh = connection_state(connection) == CONNECTION_FRESH;
 
-	if (is_address && process_may_pool()) {
-		if (connection_state(connection) == CONNECTION_FRESH)
-			return connect_first(call, fd, address, len, &endpoint);
-		if (connection->uses > 1 && proof_cookie(&real_os, fd) == connection->cookie)
-			return connect_reused_again(call);
+	/* Another thread has put something else on its number: all this was another's. */
+	if (!connection_is_current(call)) {
+		connection_leave(call);
+		return connect_untracked(fd, address, len);
 	}
+	if (is_address && fresh && process_may_pool())
+		return connect_first(call, fd, address, len, &endpoint);
+	if (is_address && reused && process_may_pool())
+		return connect_reused_again(call);
 	/* Not an address, or AF_UNSPEC, which dissolves the association: connect(2). */
 	if (!is_address)
 		connection_refuse(connection, REFUSED_NOT_CONNECTED);

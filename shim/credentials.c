@@ -20,6 +20,20 @@
 #include "shim/credentials.inc"
 #undef CREDENTIALS
 
+/* These are for one thread alone, and the pool is for all. */
+
+int setfsuid(uid_t uid)
+{
+	process_turn_off("setfsuid()");
+	return libc()->setfsuid(uid);
+}
+
+int setfsgid(gid_t gid)
+{
+	process_turn_off("setfsgid()");
+	return libc()->setfsgid(gid);
+}
+
 /* A thread alone gets another network, or descriptors of its own, and the pool is for all threads;
  * children in a namespace of their own may have our process id. */
 int unshare(int flags)

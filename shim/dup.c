@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "shim/libc.h"
+#include "shim/os.h"
 #include "shim/process.h"
 #include "shim/raw.h"
 
@@ -13,10 +14,13 @@
 
 static int dup_untracked(int fd)
 {
-	int result = libc()->dup(fd);
+	int saved_errno = errno, result = libc()->dup(fd);
 
-	if (result < 0 && process_made_room())
+	if (result < 0 && process_made_room()) {
 		result = libc()->dup(fd);
+		if (result >= 0)
+			errno = saved_errno;
+	}
 	return result < 0 ? result : process_opened(result);
 }
 
@@ -59,7 +63,7 @@ static void leave_if_any(struct call call)
 
 /* Puts fd's file on a number, which may have a connection; or a hidden one of ours, and then it is
  * the program's for the asking. */
-static int replace(int fd, int to, int flags, bool is_dup3)
+static int replace_now(int fd, int to, int flags, bool is_dup3)
 {
 	struct call call = fdtable_enter(fd), replaced = {0};
 
@@ -81,6 +85,17 @@ static int replace(int fd, int to, int flags, bool is_dup3)
 	else
 		leave_if_any(replaced);
 	leave_if_any(call);
+	return result;
+}
+
+/* dup2() and dup3() are no cancellation points. */
+static int replace(int fd, int to, int flags, bool is_dup3)
+{
+	if (fd == to || !os_may_hide(to))
+		return replace_now(fd, to, flags, is_dup3);
+	int cancel_state = fdtable_begin_closing();
+	int result = replace_now(fd, to, flags, is_dup3);
+	fdtable_end_closing(cancel_state);
 	return result;
 }
 
@@ -116,12 +131,19 @@ static enum refusal refusal_for(int command, const void *argument)
 /* F_DUPFD makes a descriptor at or above a number that the program chose. */
 static int control_untracked(int (*real)(int, int, ...), int fd, int command, void *argument)
 {
-	int result = real(fd, command, argument);
+	bool makes_one = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+	int saved_errno = errno;
 
-	if (command != F_DUPFD && command != F_DUPFD_CLOEXEC)
+	if (makes_one && os_may_hide((int)(long)argument))
+		process_make_all_room();
+	int result = real(fd, command, argument);
+	if (!makes_one)
 		return result;
-	if (result < 0 && process_made_all_room())
+	if (result < 0 && process_made_all_room()) {
 		result = real(fd, command, argument);
+		if (result >= 0)
+			errno = saved_errno;
+	}
 	/* Only the parked ones between the number that was asked for and this one are in the way,
 	 * but which those are is not known. */
 	if (result >= 0 && !process_opened_at_lowest(result)) {

@@ -1,5 +1,7 @@
 #include "shim/fdtable.h"
 
+#include <pthread.h>
+
 #include "pool/proof.h"
 #include "shim/os.h"
 #include "shim/process.h"
@@ -60,6 +62,54 @@ bool fdtable_hides(int fd)
 	if (call.connection)
 		connection_leave(call);
 	return call.hidden;
+}
+
+static _Atomic uint32_t closings, hidings;
+static _Atomic bool closing_for_ever;
+
+int fdtable_begin_closing(void)
+{
+	int cancel_state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	atomic_fetch_add(&closings, 1);
+	/* It takes a few microseconds, in another thread, as signals are blocked. */
+	for (int tries = 0; tries < PATIENCE && atomic_load(&hidings) > 0; tries++)
+		RAW0(sched_yield);
+	return cancel_state;
+}
+
+void fdtable_end_closing(int cancel_state)
+{
+	atomic_fetch_sub(&closings, 1);
+	pthread_setcancelstate(cancel_state, NULL);
+}
+
+bool fdtable_begin_hiding(void)
+{
+	for (int tries = 0; tries < PATIENCE; tries++) {
+		atomic_fetch_add(&hidings, 1);
+		if (atomic_load(&closings) == 0)
+			return true;
+		atomic_fetch_sub(&hidings, 1);
+		if (atomic_load_explicit(&closing_for_ever, memory_order_relaxed))
+			return false;
+		RAW0(sched_yield);
+	}
+	atomic_store(&closing_for_ever, true);
+	return false;
+}
+
+void fdtable_end_hiding(void)
+{
+	atomic_fetch_sub(&hidings, 1);
+}
+
+void fdtable_after_fork_in_child(void)
+{
+	atomic_store(&closings, 0);
+	atomic_store(&hidings, 0);
+	atomic_store(&closing_for_ever, false);
 }
 
 static void note_highest(int fd)

@@ -40,6 +40,19 @@ static inline struct call fdtable_enter(int fd)
 /* Is there a hidden number of ours? */
 bool fdtable_hides(int fd);
 
+/* Around a look at a number, where nothing of ours may be found, and the call that then closes it;
+ * and around the choice of a hidden number and its entry in the table. The ones and the others
+ * exclude each other; else a number could be closed just after it was chosen. A thread is not
+ * cancelled while it closes. A close that is jumped out of never ends; then nothing is hidden any
+ * more. */
+int fdtable_begin_closing(void);
+void fdtable_end_closing(int cancel_state);
+bool fdtable_begin_hiding(void);
+void fdtable_end_hiding(void);
+
+/* In a forked child, where nobody else is at it. */
+void fdtable_after_fork_in_child(void);
+
 /* Puts a connection on a number, which may be NULL or a stale entry before; returns that. */
 struct connection *fdtable_replace(int fd, struct connection *connection);
 

@@ -279,9 +279,14 @@ void io_note_passed_descriptors(const struct msghdr *message)
 {
 	/* CMSG_NXTHDR() wants it so, but changes nothing. */
 	struct msghdr *control = (struct msghdr *)message;
+	const char *end = (const char *)message->msg_control + message->msg_controllen;
 
 	for (struct cmsghdr *header = CMSG_FIRSTHDR(control); header;
 		header = CMSG_NXTHDR(control, header)) {
+		/* Where the kernel has not looked, or not yet. */
+		if (header->cmsg_len < CMSG_LEN(0) ||
+			header->cmsg_len > (size_t)(end - (const char *)header))
+			return;
 		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
 			continue;
 		const int *numbers = (const int *)(void *)CMSG_DATA(header);

@@ -44,6 +44,11 @@ static void write_line(const char *first, va_list rest)
 	output_write(STDERR_FILENO, line, text.len + 1);
 }
 
+bool log_wants(int level)
+{
+	return level <= wanted_level;
+}
+
 void log_line(int level, ...)
 {
 	va_list rest;

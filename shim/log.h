@@ -6,6 +6,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
+/* Are lines of this level asked for? */
+bool log_wants(int level);
+
 /* At start, once. */
 void log_open(int level);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shim/libc.h"
+#include "shim/memory.h"
 #include "shim/process.h"
 
 static int note_NUMBER(int number)
@@ -17,10 +18,8 @@ static int note_NUMBER(int number)
 
 static int note_PAIR(int result, int *numbers)
 {
-	if (result == 0) {
-		numbers[0] = process_opened(numbers[0]);
-		numbers[1] = process_opened(numbers[1]);
-	}
+	if (result == 0)
+		process_opened_pair(numbers);
 	return result;
 }
 
@@ -50,9 +49,13 @@ static DIR *lower_directory(DIR *directory, const char *path)
 
 /* A second try where the first failed for want of descriptors. */
 #define TRY(result, failed, call)                                                                  \
+	int saved_errno = errno;                                                                   \
 	__typeof__(call) result = call;                                                            \
-	if (__builtin_expect(failed, 0) && process_made_room())                                    \
-	result = call
+	if (__builtin_expect(failed, 0) && process_made_room()) {                                  \
+		result = call;                                                                     \
+		if (!(failed))                                                                     \
+			errno = saved_errno;                                                       \
+	}
 
 #define FAILED_NUMBER    result < 0
 #define FAILED_POINT     result < 0
@@ -77,11 +80,17 @@ static DIR *lower_directory(DIR *directory, const char *path)
 	{                                                                                          \
 		if (process_hides(of))                                                             \
 			return BAD_##how;                                                          \
-		TRY(result, FAILED_##how, libc()->name arguments);                                 \
+		TRY(result, FAILED_##how, libc()->name arguments)                                  \
 		RETURN_##how;                                                                      \
 	}
 #include "shim/openers.inc"
 #undef OPENER
+
+/* Such a path does not need the directory that it is relative to: open(2). */
+static bool is_absolute(const char *path)
+{
+	return memory_is_readable(path, sizeof(uint64_t)) && *path == '/';
+}
 
 /* As glibc does, but for the question whether there is a mode: it is passed on in any case, and the
  * kernel does not look at it unless it makes a file. */
@@ -90,12 +99,12 @@ static DIR *lower_directory(DIR *directory, const char *path)
 	{                                                                                          \
 		va_list rest;                                                                      \
                                                                                                    \
-		if (process_hides(of))                                                             \
+		if (process_hides(of) && !is_absolute(path))                                       \
 			return process_bad_descriptor_here();                                      \
 		va_start(rest, flags);                                                             \
 		mode_t mode = va_arg(rest, mode_t);                                                \
 		va_end(rest);                                                                      \
-		TRY(result, FAILED_NUMBER, libc()->name arguments);                                \
+		TRY(result, FAILED_NUMBER, libc()->name arguments)                                 \
 		return note_NUMBER(result);                                                        \
 	}
 
@@ -140,9 +149,12 @@ static bool restore_template(char *name, int suffix_len)
 #define MAKE_TEMPORARY(name_, parameters, suffix_len, arguments)                                   \
 	int name_ parameters                                                                       \
 	{                                                                                          \
-		int result = libc()->name_ arguments;                                              \
-		if (result < 0 && restore_template(name, suffix_len))                              \
+		int saved_errno = errno, result = libc()->name_ arguments;                         \
+		if (result < 0 && restore_template(name, suffix_len)) {                            \
 			result = libc()->name_ arguments;                                          \
+			if (result >= 0)                                                           \
+				errno = saved_errno;                                               \
+		}                                                                                  \
 		return note_NUMBER(result);                                                        \
 	}
 

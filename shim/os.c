@@ -19,15 +19,18 @@
 #include "shim/process.h"
 #include "shim/raw.h"
 
-/* High, so that the program's own numbers stay as low as they would be; but no higher than a common
- * limit allows, as the kernel's table of descriptors reaches to the highest, and fork copies it. */
-#define HIDDEN_BASE_MOST 960
+/* High, so that the program's own numbers stay as low as they would be, also those for select(2),
+ * which end at 1024; but no higher, as the kernel's table of descriptors reaches to the highest,
+ * and fork copies it. */
+#define HIDDEN_BASE_MOST 1024
 
 /* Where hidden numbers begin, and where they end: a part of the last fifth stays free for files
  * that are opened by calls which cannot be seen, and so find no room made. */
 static _Atomic int hidden_base = HIDDEN_BASE_MOST;
 static _Atomic int hidden_end = FDTABLE_SIZE;
 static _Atomic int crowded_from = INT_MAX;
+
+#define CROWDED_MARGIN 8
 
 static int at_most(rlim_t value, int most)
 {
@@ -39,8 +42,10 @@ long os_measure_room(void)
 	struct rlimit limit = {.rlim_cur = 1024};
 
 	RAW4(prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
-	rlim_t fifth = limit.rlim_cur / 5;
-	atomic_store(&crowded_from, at_most(limit.rlim_cur - fifth, INT_MAX));
+	rlim_t fifth = limit.rlim_cur / 5, quarter = limit.rlim_cur / 4;
+	/* A little before, as libc may need some at a time where it is not seen. */
+	rlim_t margin = quarter < CROWDED_MARGIN ? quarter : CROWDED_MARGIN;
+	atomic_store(&crowded_from, at_most(limit.rlim_cur - fifth - margin, INT_MAX));
 	atomic_store(&hidden_base, at_most(limit.rlim_cur - fifth, HIDDEN_BASE_MOST));
 	atomic_store(&hidden_end, at_most(limit.rlim_cur - fifth / 4, FDTABLE_SIZE));
 	return at_most(fifth, FDTABLE_SIZE);
@@ -49,6 +54,12 @@ long os_measure_room(void)
 bool os_is_crowded(int fd)
 {
 	return fd >= atomic_load_explicit(&crowded_from, memory_order_relaxed);
+}
+
+bool os_may_hide(int fd)
+{
+	return fd >= atomic_load_explicit(&hidden_base, memory_order_relaxed) &&
+	       fd < atomic_load_explicit(&hidden_end, memory_order_relaxed);
 }
 
 /* A page that a forked child finds empty: madvise(2), MADV_WIPEONFORK. */
@@ -70,9 +81,12 @@ void os_mark_memory(void)
 	atomic_store(memory_mark, 1);
 }
 
-bool os_memory_is_copied(void)
+bool os_claim_copied_memory(void)
 {
-	return memory_mark && atomic_load_explicit(memory_mark, memory_order_relaxed) == 0;
+	uint32_t wiped = 0;
+
+	return memory_mark && atomic_load_explicit(memory_mark, memory_order_relaxed) == 0 &&
+	       atomic_compare_exchange_strong(memory_mark, &wiped, 1);
 }
 
 static uint64_t now_ms(void)
@@ -104,8 +118,6 @@ static uint32_t thread_id(void)
 void os_after_fork_in_child(void)
 {
 	cached_thread_id = 0;
-	if (memory_mark)
-		atomic_store(memory_mark, 1);
 }
 
 static void wait_on(_Atomic uint32_t *word, uint32_t expected, unsigned timeout_ms)
@@ -134,8 +146,13 @@ static long permitted(long result)
 
 #define BIT(signal) (1ULL << ((signal)-1))
 
+/* How often they are blocked, by this thread. */
+static _Thread_local uint32_t blocked;
+
 static uint64_t block_signals(void)
 {
+	if (blocked++ > 0)
+		return 0;
 	/* Not those that an instruction or a system call of our own may raise: while blocked they
 	 * kill (signal(7)), and a sandbox may answer system calls by SIGSYS. */
 	const uint64_t block = ~(BIT(SIGSYS) | BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) |
@@ -148,6 +165,8 @@ static uint64_t block_signals(void)
 
 static void restore_signals(uint64_t blocked_before)
 {
+	if (--blocked > 0)
+		return;
 	RAW4(rt_sigprocmask, SIG_SETMASK, &blocked_before, NULL, sizeof(blocked_before));
 }
 
@@ -188,7 +207,17 @@ static int peek(int fd)
 	return (int)permitted(RAW6(recvfrom, fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL));
 }
 
-static int hide(struct connection *connection, int fd)
+/* Makes the table forget the hidden number, which is still open. */
+static int unhide(struct connection *connection)
+{
+	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	fdtable_change(number, connection, NULL);
+	atomic_store_explicit(&connection->hidden, -1, memory_order_release);
+	return number;
+}
+
+static int hide_now(struct connection *connection, int fd)
 {
 	int number = (int)permitted(RAW3(fcntl, fd, F_DUPFD_CLOEXEC, atomic_load(&hidden_base)));
 
@@ -203,13 +232,12 @@ static int hide(struct connection *connection, int fd)
 	return number;
 }
 
-/* Makes the table forget the hidden number, which is still open. */
-static int unhide(struct connection *connection)
+static int hide(struct connection *connection, int fd)
 {
-	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
-
-	fdtable_change(number, connection, NULL);
-	atomic_store_explicit(&connection->hidden, -1, memory_order_release);
+	if (!fdtable_begin_hiding())
+		return -EBUSY;
+	int number = hide_now(connection, fd);
+	fdtable_end_hiding();
 	return number;
 }
 
@@ -265,6 +293,8 @@ void os_log(int level, const struct connection *connection, const char *event, c
 	char data[96];
 	struct text peer = {.data = data, .size = sizeof(data) - 1};
 
+	if (!log_wants(level))
+		return;
 	if (connection->peer.family) {
 		endpoint_add_address(&peer, &connection->peer);
 		text_add(&peer, " port ");

@@ -10,15 +10,19 @@ extern const struct pool_os real_os;
  * changed. */
 long os_measure_room(void);
 
-/* Is this number, the lowest that was free, in the last fifth? */
+/* Is this number, the lowest that was free, in the last fifth, or nearly? */
 bool os_is_crowded(int fd);
+
+/* May this be the hidden number of a connection? */
+bool os_may_hide(int fd);
 
 /* At start: the memory of this process is the one that os_memory_is_copied() is about. */
 void os_mark_memory(void);
 
-/* Is this a child that has a copy of that memory, made by what runs no handlers of
- * pthread_atfork()? Where the kernel is older than Linux 4.14 this is never known. */
-bool os_memory_is_copied(void);
+/* Is this a child that has a copy of that memory, and does not know it yet? True once, for the
+ * thread that is then to begin anew. Where the kernel is older than Linux 4.14 this is never known.
+ */
+bool os_claim_copied_memory(void);
 
 /* A line in the log about a connection; why may be empty. */
 void os_log(int level, const struct connection *connection, const char *event, const char *why);

@@ -21,12 +21,15 @@ static _Atomic int pid;
  * for what libc opens on the way. */
 #define ROOM 8
 
+/* How often to look again, with the processor given up in between. */
+#define PATIENCE 10000
+
 static void begin_anew(void);
 
 static bool is_own_process(void)
 {
-	if (!os_memory_is_copied())
-		return RAW0(getpid) == atomic_load_explicit(&pid, memory_order_relaxed);
+	if (!os_claim_copied_memory())
+		return RAW0(getpid) == atomic_load_explicit(&pid, memory_order_acquire);
 	/* A child of _Fork(), or of a clone(2) of the program's own; or one of fork() in which
 	 * another library's handler is ahead of ours. */
 	begin_anew();
@@ -116,6 +119,18 @@ void process_ensure_room_for_many(void)
 		pool_make_room(&process_pool, UINT_MAX);
 }
 
+void process_opened_pair(int numbers[2])
+{
+	int higher = numbers[0] < numbers[1] ? numbers[1] : numbers[0];
+	bool lowest = process_opened_at_lowest(higher);
+
+	for (int i = 0; i < 2; i++) {
+		if (!lowest)
+			numbers[i] = move_down(numbers[i]);
+		numbers[i] = process_opened(numbers[i]);
+	}
+}
+
 int process_opened(int fd)
 {
 	if (fd > atomic_load_explicit(&highest_opened, memory_order_relaxed))
@@ -138,10 +153,23 @@ void process_ensure_room(void)
 	errno = saved_errno;
 }
 
+/* Another thread is just parking one, and has two numbers for it until that is done. */
+static bool awaited_room(unsigned count)
+{
+	bool awaited = false;
+
+	for (int tries = 0; tries < PATIENCE && atomic_load(&process_pool.on_the_way) > 0;
+		tries++) {
+		RAW0(sched_yield);
+		awaited = true;
+	}
+	return pool_make_room(&process_pool, count) > 0 || awaited;
+}
+
 static bool made_room(unsigned count)
 {
 	return (errno == EMFILE || errno == ENFILE) && process_may_pool() &&
-	       pool_make_room(&process_pool, count) > 0;
+	       (pool_make_room(&process_pool, count) > 0 || awaited_room(count));
 }
 
 bool process_made_room(void)
@@ -152,6 +180,12 @@ bool process_made_room(void)
 bool process_made_all_room(void)
 {
 	return made_room(UINT_MAX);
+}
+
+void process_make_all_room(void)
+{
+	if (process_pool.parked_count > 0 && process_may_pool())
+		pool_make_room(&process_pool, UINT_MAX);
 }
 
 void process_limit_changed(void)
@@ -192,9 +226,12 @@ void process_turn_off(const char *why)
 
 /* ---- fork ---- */
 
+/* Turned off, no system call is made: a sandbox may kill for it. */
+
 static void prepare_fork(void)
 {
-	pool_prepare_fork(&process_pool);
+	if (process_is_on())
+		pool_prepare_fork(&process_pool);
 }
 
 static void after_fork_in_parent(void)
@@ -204,14 +241,19 @@ static void after_fork_in_parent(void)
 
 static void begin_anew(void)
 {
-	os_after_fork_in_child();
-	atomic_store(&pid, (int)RAW0(getpid));
+	/* It goes by the thread's number in the parent. */
 	pool_after_fork_in_child(&process_pool);
+	os_after_fork_in_child();
+	fdtable_after_fork_in_child();
+	/* Last, as until then nobody else may use the pool. */
+	atomic_store_explicit(&pid, (int)RAW0(getpid), memory_order_release);
 }
 
 static void after_fork_in_child(void)
 {
-	if (os_memory_is_copied() || RAW0(getpid) != atomic_load(&pid))
+	if (!process_is_on())
+		return;
+	if (os_claim_copied_memory() || RAW0(getpid) != atomic_load(&pid))
 		begin_anew();
 }
 

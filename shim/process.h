@@ -36,6 +36,9 @@ void process_forget(int fd);
  * was free. Returns its number: where it would be a lower one without us, it is that. */
 int process_opened(int fd);
 
+/* The same of two that were made together. */
+void process_opened_pair(int numbers[2]);
+
 /* The same question without the answer: false if there is a lower number now, so that it is worth
  * being made once more. */
 bool process_opened_at_lowest(int fd);
@@ -48,8 +51,10 @@ void process_ensure_room(void);
  * if it was for want of descriptors, and parked connections have made room. */
 bool process_made_room(void);
 
-/* The same for a call that wants a number above some other: all of them make room. */
+/* The same for a call that wants a number above some other: all of them make room. The other one is
+ * for a call that wants a number where they are. */
 bool process_made_all_room(void);
+void process_make_all_room(void);
 
 /* RLIMIT_NOFILE has changed. */
 void process_limit_changed(void);
@@ -65,6 +70,10 @@ void process_end(int fd, struct call call);
 
 /* The pool is emptied, and stays off. */
 void process_turn_off(const char *why);
+
+/* Before clone(2) with these flags: does the child get copies of our descriptors? Where it will
+ * share what the pool goes by in an unusual way, the pool is turned off. */
+bool process_copies(unsigned flags);
 
 /* For calls that name one of our hidden numbers: errno EBADF, and -1. The second is for those that
  * are cancellation points. */

@@ -22,10 +22,13 @@ static bool is_tcp(int domain, int type, int protocol)
 int socket(int domain, int type, int protocol)
 {
 	uint32_t epoch = pool_fork_epoch(&process_pool);
-	int fd = libc()->socket(domain, type, protocol);
+	int saved_errno = errno, fd = libc()->socket(domain, type, protocol);
 
-	if (fd < 0 && process_made_room())
+	if (fd < 0 && process_made_room()) {
 		fd = libc()->socket(domain, type, protocol);
+		if (fd >= 0)
+			errno = saved_errno;
+	}
 	if (fd < 0)
 		return fd;
 	fd = process_opened(fd);

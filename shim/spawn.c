@@ -6,6 +6,7 @@
  * in between: in the child of a vfork(), which has the parent's memory, that is before it execs.
  */
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 
@@ -39,6 +40,19 @@ pid_t _Fork(void)
 	return child;
 }
 
+bool process_copies(unsigned flags)
+{
+	bool memory = flags & CLONE_VM, descriptors = flags & CLONE_FILES;
+
+	/* One table for two pools; or two for one, and not told apart by the process id; or threads
+	 * that do not see the same network. */
+	if ((descriptors && !memory) ||
+		(memory && !descriptors && flags & (CLONE_THREAD | CLONE_NEWPID)) ||
+		(memory && descriptors && flags & (CLONE_NEWNET | CLONE_NEWPID)))
+		process_turn_off("clone() with unusual flags");
+	return !descriptors;
+}
+
 int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
 {
 	void *rest[3];
@@ -49,8 +63,7 @@ int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
 	for (int i = 0; i < 3; i++)
 		rest[i] = va_arg(more, void *);
 	va_end(more);
-	/* A thread copies nothing. */
-	if (flags & CLONE_VM && flags & CLONE_FILES)
+	if (!process_copies((unsigned)flags))
 		return libc()->clone(function, stack, flags, argument, rest[0], rest[1], rest[2]);
 	pool_begin_copy(&process_pool);
 	int child = libc()->clone(function, stack, flags, argument, rest[0], rest[1], rest[2]);
@@ -144,13 +157,17 @@ static void end_copy(void *unused)
 
 FILE *popen(const char *command, const char *mode)
 {
+	int saved_errno = errno;
 	FILE *stream;
 
 	pool_begin_copy(&process_pool);
 	pthread_cleanup_push(end_copy, NULL);
 	stream = libc()->popen(command, mode);
-	if (!stream && process_made_room())
+	if (!stream && process_made_room()) {
 		stream = libc()->popen(command, mode);
+		if (stream)
+			errno = saved_errno;
+	}
 	pthread_cleanup_pop(true);
 	return stream;
 }

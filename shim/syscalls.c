@@ -15,9 +15,15 @@
 
 static void syscalls_copy(long flags)
 {
-	/* A thread copies nothing. */
-	if (!(flags & CLONE_VM && flags & CLONE_FILES))
+	if (process_copies((unsigned)flags))
 		pool_shared_descriptors(&process_pool);
+}
+
+/* struct clone_args begins with the flags: clone(2). */
+static void syscalls_copy_as(const uint64_t *arguments, long size)
+{
+	if (size >= (long)sizeof(*arguments) && memory_is_readable(arguments, sizeof(*arguments)))
+		syscalls_copy((long)arguments[0]);
 }
 
 static void syscalls_pass(const struct msghdr *message)

@@ -44,8 +44,20 @@ def credentials(change):
         expect(pooled.stats["discarded"].get("dropped") == 1, f"{pooled.stats}")
 
 
+def of_one_thread(change):
+    """The kernel changes the calling thread alone, and the pool is for all of them."""
+    need_root()
+    _, pooled = environment("credentials", change)
+    before = pooled.connection_of("/echo/before1")
+    after = [pooled.connection_of(f"/echo/after{n}")[0] for n in (1, 2, 3)]
+    expect(len(set(after)) == 3 and not set(after) & set(before), f"pooled: {after}")
+
+
 for change in CHANGES:
-    claim(f"{change}: another pool")(functools.partial(credentials, change))
+    if change.startswith(("syscall_set", "setfs")):
+        claim(f"{change}: the pool is off")(functools.partial(of_one_thread, change))
+    else:
+        claim(f"{change}: another pool")(functools.partial(credentials, change))
 
 
 @claim("the list of changes above is the program's")

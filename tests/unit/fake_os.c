@@ -47,7 +47,7 @@ static int begin_waiting(enum fake_call call)
  * and works through its lists with the lock that its parent took. */
 static int begin(enum fake_call call)
 {
-	if (fake.pool && !fake.pool->fork_holds_lock)
+	if (fake.pool && atomic_load(&fake.pool->fork_owner) == 0)
 		cr_assert_eq(atomic_load(&fake.pool->lock.word), 0,
 			"system call %d was made under the lock", call);
 	return begin_waiting(call);

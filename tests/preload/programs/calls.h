@@ -448,7 +448,7 @@ static const struct row {
 /* Afterwards the process would be another one. */
 static bool needs_a_child(const struct row *row)
 {
-	return !strncmp(row->name, "setns", 5);
+	return !strncmp(row->name, "setns", 5) || !strncmp(row->name, "setfs", 5);
 }
 
 /* There is no stream of what is closed. */
