@@ -860,6 +860,9 @@ int main(int argc, char **argv)
 	ports[1] = atoi(argv[5]);
 	signal(SIGPIPE, SIG_IGN);
 	take_steps((unsigned)atoi(argv[3]));
+	/* who may write, where somebody wants to know how it went */
+	if (walk == ENVIRONMENT && geteuid() != 0 && seteuid(0))
+		return 4;
 	end();
 	return 0;
 }
