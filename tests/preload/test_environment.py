@@ -55,7 +55,7 @@ for change in CHANGES:
 def credentials_of_thread(change):
     """Its connections are none of the other threads', nor theirs its."""
     need_root()
-    opened(environment("credentials_of_thread", change), 5, 5)
+    opened(environment("credentials_of_thread", change), 5, 5, at_least=5)
 
 
 for change in OF_THREAD:

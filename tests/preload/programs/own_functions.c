@@ -7,6 +7,9 @@
 
 #define NUMBER 50
 
+/* What is compiled here is hidden unless it says otherwise. */
+#define EXPORTED __attribute__((visibility("default")))
+
 static int calls;
 
 static int counted(long result)
@@ -15,27 +18,27 @@ static int counted(long result)
 	return (int)result;
 }
 
-int close(int fd)
+EXPORTED int close(int fd)
 {
 	return counted(syscall(SYS_close, fd));
 }
 
-int close_range(unsigned first, unsigned last, int flags)
+EXPORTED int close_range(unsigned first, unsigned last, int flags)
 {
 	return counted(syscall(SYS_close_range, first, last, flags));
 }
 
-int dup2(int fd, int to)
+EXPORTED int dup2(int fd, int to)
 {
 	return counted(syscall(SYS_dup3, fd, to, 0));
 }
 
-int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+EXPORTED int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
 	return counted(syscall(SYS_setsockopt, fd, level, name, value, length));
 }
 
-int shutdown(int fd, int how)
+EXPORTED int shutdown(int fd, int how)
 {
 	return counted(syscall(SYS_shutdown, fd, how));
 }
