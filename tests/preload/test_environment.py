@@ -44,20 +44,24 @@ def credentials(change):
         expect(pooled.stats["discarded"].get("dropped") == 1, f"{pooled.stats}")
 
 
-def of_one_thread(change):
-    """The kernel changes the calling thread alone, and the pool is for all of them."""
-    need_root()
-    _, pooled = environment("credentials", change)
-    before = pooled.connection_of("/echo/before1")
-    after = [pooled.connection_of(f"/echo/after{n}")[0] for n in (1, 2, 3)]
-    expect(len(set(after)) == 3 and not set(after) & set(before), f"pooled: {after}")
-
+# These are for the thread that calls them, and the pool is for all.
+OF_THREAD = [change for change in CHANGES if change.startswith(("setfs", "syscall_set"))]
 
 for change in CHANGES:
-    if change.startswith(("syscall_set", "setfs")):
-        claim(f"{change}: the pool is off")(functools.partial(of_one_thread, change))
-    else:
+    if change not in OF_THREAD:
         claim(f"{change}: another pool")(functools.partial(credentials, change))
+
+
+def credentials_of_thread(change):
+    """Its connections are none of the other threads', nor theirs its."""
+    need_root()
+    opened(environment("credentials_of_thread", change), 5, 5, at_least=5)
+
+
+for change in OF_THREAD:
+    claim(f"{change} in one thread: the pool is off")(
+        functools.partial(credentials_of_thread, change)
+    )
 
 
 @claim("the list of changes above is the program's")
@@ -113,6 +117,16 @@ def network(scenario):
 
 for text, scenario in NETWORKS:
     claim(f"{text}: no connection of the old network")(functools.partial(network, scenario))
+
+
+@claim("landlock: a process that may not connect does not")
+def landlock():
+    argv = [program("environment"), "landlock", "{0}"]
+    plain = run(argv, preload=False)
+    if b"no rules" in plain.stdout:
+        raise Skip("this kernel's landlock has no rules for connect()")
+    expect(plain.stdout.count(b"connect: -1 EACCES") == 2, f"{plain}")
+    environment("landlock")
 
 
 @claim("a thread with descriptors of its own")

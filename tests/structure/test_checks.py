@@ -52,6 +52,15 @@ def an_export_without_row_is_found(workshop):
           'commented_out: exported')
 
 
+def an_export_that_the_library_looks_for_is_found(workshop):
+    table = workshop.file('t.inc', TABLE)
+    for use in ('void end(void) { close(); }',
+                'int (*end(void))(void) { return close; }',
+                'int (*end)(void) = close;'):
+        library = workshop.library(LIBRARY + f'__attribute__((visibility("hidden"))) {use}\n')
+        finds(check('check-exports', library, table), 'close: exported, and looked for')
+
+
 def a_row_given_twice_is_found(workshop):
     table = workshop.file('t.inc', TABLE + 'INTERPOSED(int, close, (int fd))\n')
     finds(check('check-exports', workshop.library(LIBRARY), table), 'close: 2 rows')
@@ -135,6 +144,7 @@ TESTS = (
     exports_and_rows_may_agree,
     a_row_without_export_is_found,
     an_export_without_row_is_found,
+    an_export_that_the_library_looks_for_is_found,
     a_row_given_twice_is_found,
     a_table_without_rows_is_found,
     includes_within_the_pool_are_allowed,

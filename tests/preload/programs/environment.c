@@ -13,6 +13,7 @@
 #include <sys/auxv.h>
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -115,6 +116,44 @@ static void refused(void)
 		printf("%s: %d\n", changes[i].name, changes[i].change(1) != 0);
 		visit("/echo/refused");
 	}
+}
+
+static void show_owner(const char *whose, const char *path)
+{
+	struct stat status;
+	int fd = dial();
+
+	if (fstat(fd, &status))
+		die("fstat");
+	printf("%s socket: of user %u and group %u\n", whose, status.st_uid, status.st_gid);
+	fetch(fd, path);
+	report("close", close(fd));
+}
+
+static void *thread_becomes(void *name)
+{
+	for (size_t i = 0; i < COUNT(changes); i++) {
+		if (!strcmp(changes[i].name, name))
+			report("change", changes[i].change(NOBODY));
+	}
+	show_owner("thread's", "/echo/thread");
+	show_owner("thread's", "/echo/thread");
+	return NULL;
+}
+
+/* One thread alone is somebody else; libc's functions see to it that it is none, the others do not.
+ */
+static void credentials_of_thread(void)
+{
+	pthread_t thread;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s", argument);
+	show_owner("main's", "/echo/main");
+	if (pthread_create(&thread, NULL, thread_becomes, name) || pthread_join(thread, NULL))
+		die("thread");
+	show_owner("main's", "/echo/main");
+	show_owner("main's", "/echo/main");
 }
 
 /* Into an empty directory, as daemons do: nothing that is opened by name is there any more. */
@@ -264,6 +303,39 @@ static void set_network(void)
 	}
 }
 
+/* ---- landlock(7), by numbers: not every header has names for these ---- */
+
+#define CREATE_RULESET     444
+#define RESTRICT_SELF      446
+#define ASK_VERSION        1
+#define CONNECT_TCP        2
+#define FIRST_WITH_CONNECT 4
+
+/* From then on this process may not connect(): a connection that is there would be a way around. */
+static void landlock(void)
+{
+	struct {
+		uint64_t files;
+		uint64_t network;
+	} handled = {.network = CONNECT_TCP};
+	int kept = dial(), rules;
+
+	fetch(kept, "/echo/kept");
+	visit("/echo/before");
+	if (syscall(CREATE_RULESET, NULL, 0, ASK_VERSION) < FIRST_WITH_CONNECT) {
+		printf("no rules for connect()\n");
+		return;
+	}
+	rules = (int)syscall(CREATE_RULESET, &handled, sizeof(handled), 0);
+	report("no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	report("restrict", syscall(RESTRICT_SELF, rules, 0));
+	close(rules);
+	report("connected", try_dial());
+	fetch(kept, "/echo/kept");
+	report("close", close(kept));
+	report("connected", try_dial());
+}
+
 /* A thread with descriptors of its own: its numbers mean other files than ours. */
 static int kept_by_main;
 static int found[MAX_HIDDEN];
@@ -312,12 +384,14 @@ static void secure(void)
 
 static const struct scenario scenarios[] = {
 	{"credentials", credentials},
+	{"credentials_of_thread", credentials_of_thread},
 	{"flips", flips},
 	{"refused", refused},
 	{"empty_root", empty_root},
 	{"new_network", new_network},
 	{"new_network_of_thread", new_network_of_thread},
 	{"set_network", set_network},
+	{"landlock", landlock},
 	{"own_descriptors", own_descriptors},
 	{"secure", secure},
 };
