@@ -37,7 +37,10 @@ def expect_row(cells):
 
 def every_setting_is_described(_workshop):
     for _field, variable, default, least, most, meaning in rows_of('pool/settings.inc', 'SETTING'):
-        expect_row([variable, default, f'{least} to {most}', meaning])
+        expect_row([variable, '', default, f'{least} to {most}', meaning])
+    for _field, variable, key, *cells in rows_of('pool/settings.inc', 'POINT_SETTING'):
+        default, least, most, meaning = cells
+        expect_row([variable, key, default, f'{least} to {most}', meaning])
 
 
 def every_refusal_is_described(_workshop):
