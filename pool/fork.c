@@ -81,8 +81,8 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct p
 	pool->parked = pool->free = NULL;
 	pool->parked_count = 0;
 	atomic_store(&pool->orphans, NULL);
-	/* Those that were taken out of the pool are left lying, as one of them may be in the hands of
-	 * the very thread that forks. */
+	/* Those that were taken out of the pool are left lying, as one of them may be in the hands
+	 * of the very thread that forks. */
 	for (connection = atomic_load(&pool->made); connection;
 		connection = connection->next_made) {
 		if (connection_state(connection) == CONNECTION_PARKED)
