@@ -1,6 +1,6 @@
 /* A program near its limit of descriptors, or near a number that others may use: SCENARIO PORT
- * [NUMBER]. What it is given it reports; where a number is not what it is without a library in the
- * way, that shows.
+ * [N_OPEN N_PASSED]. What it is given it reports; where a number is not what it is without a
+ * library in the way, that shows.
  */
 #include "client.h"
 #include "rawcall.h"
@@ -12,9 +12,9 @@
 
 #define MANY   64
 #define VISITS 2000
-#define PASSED 200
+#define PASSED 253
 
-static int number;
+static int n_open, n_passed;
 
 /* n connections at once, each used, so that so many can be parked */
 static void use_and_close(int n)
@@ -108,27 +108,28 @@ static void many_come(void)
 	struct iovec part = {&byte, 1};
 	union control control = {.header = {.cmsg_level = SOL_SOCKET,
 					 .cmsg_type = SCM_RIGHTS,
-					 .cmsg_len = CMSG_LEN(PASSED * sizeof(int))}};
+					 .cmsg_len = CMSG_LEN((size_t)n_passed * sizeof(int))}};
 	struct msghdr message = {.msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
+		.msg_controllen = CMSG_SPACE((size_t)n_passed * sizeof(int))};
 	int ends[2], numbers[PASSED] = {0};
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
 		die("socketpair");
 	use_and_close(MANY);
-	while (open_file() < number - 1)
-		;
+	for (int last = 0; last >= 0 && last < n_open - 1;)
+		last = open_file();
 	memcpy(CMSG_DATA(&control.header), numbers, sizeof(numbers));
 	report("sendmsg", sendmsg(ends[0], &message, 0));
 	memset(&control, 0, sizeof(control));
+	message.msg_controllen = sizeof(control);
 	report("recvmsg", recvmsg(ends[1], &message, 0));
 	printf("came: %d, cut off: %d\n",
 		(int)((control.header.cmsg_len - CMSG_LEN(0)) / sizeof(int)),
 		!!(message.msg_flags & MSG_CTRUNC));
 	memcpy(numbers, CMSG_DATA(&control.header), sizeof(numbers));
-	for (int i = 0; i < PASSED; i++)
+	for (int i = 0; i < n_passed; i++)
 		printf("%d ", numbers[i]);
 	printf("\n");
 }
@@ -220,15 +221,15 @@ static void dup_from_minimum(void)
 
 	for (size_t i = 0; i < COUNT(commands); i++) {
 		use_and_close(5);
-		for (int minimum = 3; minimum < 1024; minimum++) {
+		for (int minimum = 3; minimum < 1100; minimum++) {
 			int fd = fcntl(STDIN_FILENO, commands[i], minimum);
 
 			if (fd != minimum)
-				printf("at least %d: %d\n", minimum, fd);
+				printf("at least %d: %d %s\n", minimum, fd,
+					fd < 0 ? strerrorname_np(errno) : "");
 			close(fd);
 		}
 	}
-	report("above the limit", fcntl(STDIN_FILENO, F_DUPFD, 1024));
 }
 
 static const struct scenario scenarios[] = {
@@ -243,6 +244,7 @@ static const struct scenario scenarios[] = {
 
 int main(int argc, char **argv)
 {
-	number = argc > 3 ? atoi(argv[3]) : 0;
+	n_open = argc > 3 ? atoi(argv[3]) : 0;
+	n_passed = argc > 4 ? atoi(argv[4]) : 0;
 	return run_scenario(argc, argv, scenarios, COUNT(scenarios));
 }
