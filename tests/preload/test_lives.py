@@ -47,14 +47,15 @@ def script(name, *arguments):
     return [str(LIVES / name), "{0}", *arguments]
 
 
+@claim("python multiprocessing, forked, spawned, and from a fork server: a process, a pool each")
+def multiprocessing():
+    for method in ("fork", "spawn", "forkserver"):
+        live([PYTHON, *script("multiprocesses.py", method)], 67, 8,
+             descriptors_vary="its helpers end by themselves or by a signal, and then unseen")
+
+
 # claim, command, connections without and at most with the library
 PROGRAMS = [
-    ("python multiprocessing, forked: a process, a pool each",
-     [PYTHON, *script("multiprocesses.py", "fork")], 67, 8),
-    ("python multiprocessing, spawned",
-     [PYTHON, *script("multiprocesses.py", "spawn")], 67, 8),
-    ("python multiprocessing, from a fork server",
-     [PYTHON, *script("multiprocesses.py", "forkserver")], 67, 8),
     ("python asyncio: streams, subprocesses and an executor's threads",
      [PYTHON, *script("asynchronous.py")], 82, 81),
     ("python: every way to start a program, beside a parked and a live connection",
