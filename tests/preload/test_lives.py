@@ -31,11 +31,11 @@ def one_owner_each(result):
         expect(len(owners) <= 1, f"connection {connection.id}: {connection.asked}")
 
 
-def live(argv, without=None, at_most=None, **options):
+def live(argv, without=None, at_most=None, descriptors_vary="", **options):
     """One life, without and with the library, and how many connections it took, if that matters."""
     argv = [need(argv[0]), *argv[1:]]
     for _ in range(10 if LONG else 1):
-        plain, pooled = pair = compare(argv, **options)
+        plain, pooled = pair = compare(argv, descriptors_vary=descriptors_vary, **options)
         if without is not None:
             opened(pair, without, at_most)
         expect(plain.requests == pooled.requests, f"{plain.requests}, {pooled.requests} with")
@@ -47,14 +47,15 @@ def script(name, *arguments):
     return [str(LIVES / name), "{0}", *arguments]
 
 
-# claim, command, connections without and at most with the library
+@claim("python multiprocessing, forked, spawned, and from a fork server: a process, a pool each")
+def multiprocessing():
+    for method in ("fork", "spawn", "forkserver"):
+        live([PYTHON, *script("multiprocesses.py", method)], 67, 8,
+             descriptors_vary="its helpers end by themselves or by a signal, and then unseen")
+
+
+# claim, command, connections without and at most with the library, why descriptors may differ
 PROGRAMS = [
-    ("python multiprocessing, forked: a process, a pool each",
-     [PYTHON, *script("multiprocesses.py", "fork")], 67, 8),
-    ("python multiprocessing, spawned",
-     [PYTHON, *script("multiprocesses.py", "spawn")], 67, 8),
-    ("python multiprocessing, from a fork server",
-     [PYTHON, *script("multiprocesses.py", "forkserver")], 67, 8),
     ("python asyncio: streams, subprocesses and an executor's threads",
      [PYTHON, *script("asynchronous.py")], 82, 81),
     ("python: every way to start a program, beside a parked and a live connection",
@@ -64,7 +65,8 @@ PROGRAMS = [
     ("python as a daemon: two forks, and every descriptor closed",
      [PYTHON, *script("daemon.py")], 15, 2),
     ("node: exec, spawn, fork, threads, and a socket passed to a child",
-     ["node", *script("children.js")], 95, 20),
+     ["node", *script("children.js")], 95, 20,
+     "a thread that begins opens files, which a program started meanwhile inherits"),
     ("perl: forks, pipes and programs", ["perl", *script("children.pl")], 27, 7),
     ("ruby: forks, programs and threads", ["ruby", *script("children.rb")], 79, 40),
     ("php: forks and programs", ["php", *script("children.php")], 22, 6),
