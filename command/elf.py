@@ -66,6 +66,7 @@ class Elf:
     def __init__(self, path):
         self.file = open(path, 'rb')
         self.size = os.fstat(self.file.fileno()).st_size
+        self.budget = 16 * self.size + (1 << 20)
         ident = os.pread(self.file.fileno(), 16, 0)
         if ident[:4] != ELF_MAGIC:
             raise Malformed('it is no ELF file')
@@ -84,6 +85,10 @@ class Elf:
     def at(self, offset, size):
         if size > TABLE_MAX or offset + size > self.size:
             raise Malformed('it is truncated, or its tables are beyond its end')
+        # Tables may lie in each other, and every one of thousands be the whole file.
+        self.budget -= size
+        if self.budget < 0:
+            raise Malformed('its tables are many times what it is')
         data = os.pread(self.file.fileno(), size, offset)
         if len(data) < size:
             raise Malformed('it was truncated just now')
@@ -109,14 +114,21 @@ class Elf:
                 for row in self.headers(self.layout.segment, offset, entry_size, count)]
 
     def at_address(self, address, size):
+        data = self.from_address(address, size)
+        if len(data) < size:
+            raise Malformed('its dynamic section names tables that it does not have')
+        return data
+
+    def from_address(self, address, most):
+        """As many bytes as there are, but not more than this."""
         for kind, offset, start, length in self.segments:
-            if kind == PT_LOAD and start <= address and address + size <= start + length:
-                return self.at(offset + address - start, size)
-        raise Malformed('its dynamic section names addresses that it does not have')
+            if kind == PT_LOAD and start <= address < start + length:
+                return self.at(offset + address - start, min(most, start + length - address))
+        return b''
 
     def segment(self, wanted):
         """The bytes of each segment of this type."""
-        return [self.at(offset, size) for kind, offset, _, size in self.segments if kind == wanted]
+        return (self.at(offset, size) for kind, offset, _, size in self.segments if kind == wanted)
 
     # What it is
 
@@ -133,7 +145,7 @@ class Elf:
     @functools.cached_property
     def interpreter(self):
         """The dynamic loader that it names, or None."""
-        return next((data.rstrip(b'\0') for data in self.segment(PT_INTERP)), None)
+        return next((data.split(b'\0', 1)[0] for data in self.segment(PT_INTERP)), None)
 
     @functools.cached_property
     def sections(self):
@@ -166,7 +178,7 @@ class Elf:
     def dynamic(self):
         """{tag: [values]} of the dynamic section; empty where there is none."""
         tags = {}
-        for tag, value in self.rows(self.layout.dynamic, b''.join(self.segment(PT_DYNAMIC)[:1])):
+        for tag, value in self.rows(self.layout.dynamic, next(self.segment(PT_DYNAMIC), b'')):
             if tag == 0:
                 break
             tags.setdefault(tag, []).append(value)
@@ -244,11 +256,11 @@ class Elf:
                    default=0)
         if last < first:
             return 0
-        start += buckets * 4
-        # The lowest bit ends a chain.
-        for last in range(last, last + CHAIN_MAX):
-            if struct.unpack(self.order + 'I', self.at_address(start + (last - first) * 4, 4))[0] & 1:
-                return last + 1
+        # The last symbol is in the chain that begins last, of which the lowest bit marks the end.
+        chain = self.from_address(start + (buckets + last - first) * 4, CHAIN_MAX * 4)
+        for number, (value,) in enumerate(self.rows('I', chain)):
+            if value & 1:
+                return last + number + 1
         raise Malformed('its hash table has no end')
 
 

@@ -7,6 +7,7 @@ import stat
 from command.common import CANNOT_EXECUTE, NOT_FOUND, Failure
 from command.elf import read_elf
 
+LOADER = re.compile(r'ld([-.].*)?\.so(\.\d+)?')
 INTERPRETERS_MAX = 5  # the kernel's own limit on scripts run by scripts
 
 
@@ -41,7 +42,7 @@ def script_interpreter(path):
     """The program that a #! line names, through env(1) if need be, or None."""
     try:
         with open(path, 'rb') as file:
-            line = file.read(256).split(b'\n', 1)[0]
+            line = re.split(b'[\n\0]', file.read(256), 1)[0]
     except OSError:
         return None
     if not line.startswith(b'#!'):
@@ -59,8 +60,7 @@ def script_interpreter(path):
 
 def is_static(path, elf):
     # The dynamic loader has no interpreter either, and preloads for what it is told to run.
-    loader = re.match(r'ld([-.].*)?\.so(\.\d+)?$', os.path.basename(os.path.realpath(path)))
-    return not elf.interpreter and not loader
+    return not elf.interpreter and not LOADER.fullmatch(os.path.basename(os.path.realpath(path)))
 
 
 def is_setgid(status):
@@ -106,23 +106,30 @@ def changes_privileges(path):
     return os.getuid() != 0 and has_capabilities(path)
 
 
-def obstacle(program, library):
-    """Why preloading would not reach the program: the end of a sentence, or None."""
-    path = executed_files(program)[-1]
-    elf = read_elf(path)
-    reason = None
+def reason_against(path, elf, library):
+    """Why preloading would not reach this binary: the end of a sentence, or None."""
     if changes_privileges(path):
-        reason = 'runs with other privileges than yours (setuid, setgid or file capabilities)'
-    elif elf:
-        ours = read_elf(library)
-        checks = (
-            (ours and elf.machine != ours.machine,
-             'is built for another architecture than the library'),
-            (elf.is_go, 'is a Go program: it makes its system calls without libc'),
-            (is_static(path, elf), 'is linked statically'),
-            (b'/ld-musl-' in (elf.interpreter or b''), 'uses musl, and the library needs glibc'),
-        )
-        reason = next((text for applies, text in checks if applies), None)
-    if not reason:
+        return 'runs with other privileges than yours (setuid, setgid or file capabilities)'
+    if not elf:
         return None
-    return f'it {reason}' if path == program else f'its interpreter {path} {reason}'
+    ours = read_elf(library)
+    checks = (
+        (ours and elf.machine != ours.machine,
+         'is built for another architecture than the library'),
+        (elf.is_go, 'is a Go program: it makes its system calls without libc'),
+        (is_static(path, elf), 'is linked statically'),
+        (b'/ld-musl-' in (elf.interpreter or b''), 'uses musl, and the library needs glibc'),
+    )
+    return next((text for applies, text in checks if applies), None)
+
+
+def subject(program, path):
+    """The beginning of a sentence on the binary that executes the program."""
+    return 'it' if path == program else f'its interpreter {path}'
+
+
+def obstacle(program, library):
+    """Why preloading would not reach the program: a sentence, or None."""
+    path = executed_files(program)[-1]
+    reason = reason_against(path, read_elf(path), library)
+    return reason and f'{subject(program, path)} {reason}'

@@ -70,7 +70,7 @@ def own_environment():
 
 
 def execute(program, command, environment):
-    """Becomes the program; as execvp(3) does, a text that names no interpreter goes to the shell."""
+    """Becomes the program; a text that names no interpreter goes to the shell, as by execvp(3)."""
     # Python ignores these two, and what is ignored stays so across exec.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -284,7 +284,8 @@ def output_that_cannot_be_written_is_an_error(workshop):
         with open('/dev/full', 'w', encoding='ascii') as full:
             result = subprocess.run([SPPOOL, command], env=environment, stdout=full,
                                     stderr=subprocess.PIPE, text=True)
-        assert (result.returncode, result.stderr) == (1, 'sppool: No space left on device\n'), result
+        assert result.returncode == 1, result
+        assert result.stderr == 'sppool: No space left on device\n', result
 
 
 def what_a_name_does_to_a_terminal_is_not_done(workshop):
