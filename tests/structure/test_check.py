@@ -26,8 +26,8 @@ SPPOOL = os.path.join(ROOT, 'scripts', 'sppool')
 BUILD = os.environ.get('SPPOOL_BUILD', os.path.join(ROOT, 'build'))
 LIBRARY = os.path.join(os.path.abspath(BUILD), 'shim', 'libsppool.so')
 NOBODY = 65534
-COMPARED = 16  # programs of this system that are compared with what ldd and nm say of them
-MUTATIONS = 700 * (10 if os.environ.get('SPPOOL_LONG') else 1)
+COMPARED = 10  # programs of this system that are compared with what ldd and nm say of them
+MUTATIONS = 400 * (10 if os.environ.get('SPPOOL_LONG') else 1)
 
 CONNECTS = '''
 #include <sys/socket.h>
