@@ -68,7 +68,6 @@ REFUSED = {
     'uses': 'Raise SP_MAX_USES (or uses in a rule), if connections may be used more often.',
     'rule': 'Take out the rule that says off for this host and port (SP_RULES), if it is to be '
             'pooled.',
-    'limit': 'Raise SP_CONNECTION_LIMIT (or limit in a rule), if the server allows for more.',
     'overflow': 'Raise SP_MAX_SERVICE_POINTS, if the program speaks to more hosts and ports than '
                 'that.',
     'no_room': 'Raise SP_MAX_PARKED, and the limit on open files (ulimit -n), of which parked '

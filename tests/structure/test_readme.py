@@ -90,7 +90,7 @@ for _ in range(3):
             cwd=ROOT, env={**os.environ, 'SPPOOL_LIBRARY': f'{BUILD}/shim/libsppool.so'},
             check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
     assert output.count("b'hello'") == 3, output
-    assert '"connects":3,"opened":1,"reused":2,"parked":3,' in output, output
+    assert '"connects":3,"opened":1,"reused":2,"waited":0,"over_limit":0,"parked":3,' in output, output
 
 
 def answer_all(listener):
