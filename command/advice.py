@@ -55,6 +55,8 @@ REFUSED = {
     'watched': 'Nothing can be done: the epoll set belongs to another process, or is gone.',
 
     # what the kernel says at close()
+    'ledger': 'Something else used the parked connection: does the program duplicate descriptors '
+              'by calls of its own making?',
     'identity': 'Something closed or replaced the descriptor unseen. If the program has plugins, '
                 'try SP_SEE_PLUGINS=1.',
     'ledger': 'The program closed before it had read all, or bytes moved unseen. If it has plugins '
