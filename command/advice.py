@@ -55,8 +55,6 @@ REFUSED = {
     'watched': 'Nothing can be done: the epoll set belongs to another process, or is gone.',
 
     # what the kernel says at close()
-    'ledger': 'Something else used the parked connection: does the program duplicate descriptors '
-              'by calls of its own making?',
     'identity': 'Something closed or replaced the descriptor unseen. If the program has plugins, '
                 'try SP_SEE_PLUGINS=1.',
     'ledger': 'The program closed before it had read all, or bytes moved unseen. If it has plugins '
@@ -91,6 +89,8 @@ DISCARDED = {
             'timeout, or set SP_MAX_IDLE_MS below it.',
     'unsolicited': 'The server says something before it closes an idle connection (408, for one). '
                    'Set SP_MAX_IDLE_MS below its keep-alive timeout.',
+    'ledger': 'Something else used the parked connection: does the program duplicate descriptors '
+              'by calls of its own making?',
     'identity': 'Something closed or replaced the hidden descriptor: does the program close all '
                 'numbers by calls of its own making?',
     'unlike': 'The program connects to one place with different socket options, which cannot all '
