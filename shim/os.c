@@ -152,23 +152,23 @@ static _Thread_local uint32_t blocked;
 
 static uint64_t block_signals(void)
 {
-	if (blocked++ > 0)
-		return 0;
 	/* Not those that an instruction or a system call of our own may raise: while blocked they
 	 * kill (signal(7)), and a sandbox may answer system calls by SIGSYS. */
 	const uint64_t block = ~(BIT(SIGSYS) | BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) |
 				 BIT(SIGFPE) | BIT(SIGTRAP));
 	uint64_t before = 0;
 
-	permitted(RAW4(rt_sigprocmask, SIG_BLOCK, &block, &before, sizeof(block)));
+	if (blocked == 0)
+		permitted(RAW4(rt_sigprocmask, SIG_BLOCK, &block, &before, sizeof(block)));
+	/* Only now, as a handler that jumps away just before would leave it behind. */
+	blocked++;
 	return before;
 }
 
 static void restore_signals(uint64_t blocked_before)
 {
-	if (--blocked > 0)
-		return;
-	RAW4(rt_sigprocmask, SIG_SETMASK, &blocked_before, NULL, sizeof(blocked_before));
+	if (--blocked == 0)
+		RAW4(rt_sigprocmask, SIG_SETMASK, &blocked_before, NULL, sizeof(blocked_before));
 }
 
 static int get_option(int fd, int level, int name, void *value, socklen_t *size)

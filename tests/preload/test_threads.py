@@ -2,6 +2,7 @@
 """That threads, signals, cancellation and fork change nothing but the number of connections."""
 
 import functools
+import os
 
 from harness import claim, compare, expect, main, opened, program
 
@@ -104,7 +105,10 @@ def handler_jumps():
 
 @claim("a timer that jumps out of connect(), the exchange and close() loses no descriptor")
 def jumps_leak_nothing():
-    compare([program("signals"), "jumps_leak_nothing", "{0}"])
+    # Its runtime keeps a signal until the program, or the library, calls a function of libc, also
+    # where the library has them blocked.
+    late = os.environ.get("SPPOOL_SANITIZER") == "thread" and "signals come when none may"
+    compare([program("signals"), "jumps_leak_nothing", "{0}"], descriptors_vary=late or None)
 
 
 @claim("200000 jumps out of one connection's calls, and close() still closes")
