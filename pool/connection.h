@@ -35,6 +35,12 @@ enum connection_state {
 	CONNECTION_TAKEN,    /* out of the pool: to be given to the program, or to be closed */
 };
 
+enum turn {
+	TURN_NONE = 0,
+	TURN_WAITING, /* service_point.waiting */
+	TURN_COME,    /* it is counted in with its service point, and may connect */
+};
+
 struct connection {
 	_Atomic uint64_t use;
 	_Atomic uint8_t state;       /* enum connection_state */
@@ -44,6 +50,7 @@ struct connection {
 	_Atomic int hidden;          /* our number while parked, else -1 */
 	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
 	uint8_t discard;             /* enum discard: why it is to be closed, while TAKEN */
+	uint8_t turn;                /* enum turn, of one that is FRESH */
 	uint8_t prefix_len;
 	_Atomic uint16_t family; /* of the socket: AF_INET or AF_INET6 */
 	uint32_t fork_epoch;     /* pool.fork_epoch at socket() */
@@ -55,10 +62,17 @@ struct connection {
 	uint64_t sent, received; /* the ledger: bytes that moved through the library */
 
 	struct service_point *point;
-	struct connection *point_prev, *point_next; /* service_point.parked */
+	struct connection *point_prev, *point_next; /* service_point.parked or .waiting */
 	struct connection *prev, *next;             /* pool.parked, or a list of doomed ones */
 	struct connection *next_free;               /* pool.free or pool.orphans */
 	struct connection *next_made;               /* pool.made */
+
+	/* While it is FRESH, and waits for its turn: pool/turn.h */
+	struct service_point *waits_at;
+	long may_wait_ms;
+	struct connection *next_woken; /* pool.woken */
+	_Atomic int alarm;             /* for pool_os.wake_up(); -1: none yet */
+	_Atomic uint32_t wakers;       /* calls that are about to use it */
 
 	struct endpoint peer;                 /* where connect() was asked to go */
 	struct endpoint local;                /* what the program bound it to; family 0: nothing */

@@ -10,6 +10,9 @@
 /* How many of those that were parked longest are looked at in one call. */
 #define EXPIRE_AT_ONCE 8
 
+/* How many service points, where each has a time of its own. */
+#define POINTS_AT_ONCE 4
+
 void pool_note(
 	struct pool *pool, const struct connection *connection, const char *event, const char *why)
 {
@@ -63,17 +66,16 @@ static uint64_t elapsed(uint64_t since, uint64_t now)
 	return now > since ? now - since : 0;
 }
 
-bool pool_idle_for_too_long(
-	const struct pool *pool, const struct connection *connection, uint64_t now)
+bool pool_idle_for_too_long(const struct connection *connection, uint64_t now)
 {
-	long most = pool->settings.max_idle_ms;
+	long most = connection->point->settings.idle_ms;
 
 	return most >= 0 && elapsed(connection->parked_ms, now) > (uint64_t)most;
 }
 
-bool pool_lease_is_over(const struct pool *pool, const struct connection *connection, uint64_t now)
+bool pool_lease_is_over(const struct connection *connection, uint64_t now)
 {
-	long lease = pool->settings.lease_ms;
+	long lease = setting_of(&connection->point->settings.lease_ms);
 
 	if (lease < 0)
 		return false;
@@ -81,28 +83,118 @@ bool pool_lease_is_over(const struct pool *pool, const struct connection *connec
 	return elapsed(connection->created_ms, now) * 100 >= (uint64_t)lease * percent;
 }
 
-void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doomed)
+static void expire_at_locked(struct pool *pool, struct service_point *point, uint64_t now,
+	struct connection **doomed) REQUIRES(pool->lock)
 {
-	for (int i = 0; i < EXPIRE_AT_ONCE && pool->parked; i++) {
-		/* utlist: the head's prev is the last of the list, here the one parked longest. */
-		struct connection *oldest = pool->parked->prev;
-		if (!pool_idle_for_too_long(pool, oldest, now))
+	for (int i = 0; i < EXPIRE_AT_ONCE && point->parked; i++) {
+		struct connection *oldest = point->parked->point_prev;
+		if (!pool_idle_for_too_long(oldest, now))
 			return;
 		pool_doom_locked(pool, oldest, DISCARDED_IDLE, doomed);
 	}
 }
 
+/* Where service points allow different times, the one that was parked longest is not always the
+ * first whose time is over. */
+static void expire_in_turn_locked(struct pool *pool, uint64_t now, struct connection **doomed)
+	REQUIRES(pool->lock)
+{
+	for (int i = 0; i < POINTS_AT_ONCE; i++) {
+		struct service_point *point = service_points_next(&pool->points);
+		if (point)
+			expire_at_locked(pool, point, now, doomed);
+	}
+}
+
+void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doomed)
+{
+	if (pool->points_differ)
+		expire_in_turn_locked(pool, now, doomed);
+	for (int i = 0; i < EXPIRE_AT_ONCE && pool->parked; i++) {
+		/* utlist: the head's prev is the last of the list, here the one parked longest. */
+		struct connection *oldest = pool->parked->prev;
+		if (!pool_idle_for_too_long(oldest, now))
+			return;
+		pool_doom_locked(pool, oldest, DISCARDED_IDLE, doomed);
+	}
+}
+
+/* Takes a parked connection out of the pool, if it is parked on this hidden number. */
+static bool unpark(struct pool *pool, struct connection *connection, int hidden)
+{
+	if (!pool_enter(pool))
+		return false;
+	bool parked = connection_state(connection) == CONNECTION_PARKED &&
+		      connection_hides(connection, hidden);
+	if (parked)
+		pool_unlink_locked(pool, connection);
+	pool_leave(pool);
+	return parked;
+}
+
 void pool_evict(struct pool *pool, struct connection *connection, int hidden)
+{
+	if (unpark(pool, connection, hidden))
+		pool_discard(pool, connection, DISCARDED_DROPPED);
+}
+
+/* Those to addresses that the name does not have any more. */
+static void retire_locked(struct pool *pool, const struct name *name, struct connection **doomed)
+	REQUIRES(pool->lock)
+{
+	struct connection *connection, *next;
+
+	DL_FOREACH_SAFE(pool->parked, connection, next)
+	{
+		if (connection->peer.name == name && !name_has(name, &connection->peer))
+			pool_doom_locked(pool, connection, DISCARDED_RETIRED, doomed);
+	}
+}
+
+const struct name *pool_learn_name(struct pool *pool, const char *text, size_t len,
+	const struct host_address *addresses, unsigned count)
 {
 	struct connection *doomed = NULL;
 
-	if (!pool_enter(pool))
-		return;
-	if (connection_state(connection) == CONNECTION_PARKED &&
-		connection_hides(connection, hidden))
-		pool_doom_locked(pool, connection, DISCARDED_DROPPED, &doomed);
+	if (!pool_enter_for_names(pool))
+		return NULL;
+	bool lost;
+	const struct name *name = names_learn(&pool->names, text, len, addresses, count, &lost);
+	if (lost)
+		retire_locked(pool, name, &doomed);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
+	return name;
+}
+
+long pool_expire(struct pool *pool)
+{
+	struct connection *connection, *next, *doomed = NULL;
+	uint64_t now = pool->os->now_ms(), soonest = UINT64_MAX;
+
+	if (!pool_enter(pool))
+		return -1;
+	DL_FOREACH_SAFE(pool->parked, connection, next)
+	{
+		long most = connection->point->settings.idle_ms;
+		if (pool_idle_for_too_long(connection, now))
+			pool_doom_locked(pool, connection, DISCARDED_IDLE, &doomed);
+		else if (most >= 0 && connection->parked_ms + (uint64_t)most < soonest)
+			soonest = connection->parked_ms + (uint64_t)most;
+	}
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+	if (soonest == UINT64_MAX)
+		return -1;
+	return soonest > now ? (long)(soonest - now) : 0;
+}
+
+void pool_end_of(struct pool *pool, struct connection *connection, int hidden)
+{
+	if (!unpark(pool, connection, hidden))
+		return;
+	enum discard why = pool->os->peek(hidden) > 0 ? DISCARDED_UNSOLICITED : DISCARDED_DEAD;
+	pool_discard(pool, connection, why);
 }
 
 /* Takes the lock to doom those parked longest until only so many are left, and buries them. */

@@ -42,6 +42,18 @@ bool endpoint_from(struct endpoint *endpoint, const struct sockaddr *address, so
 	}
 }
 
+struct endpoint endpoint_key(const struct endpoint *endpoint)
+{
+	struct endpoint key = *endpoint;
+
+	if (!key.name)
+		return key;
+	key.family = 0;
+	key.scope_id = key.flow_info = 0;
+	memset(key.address, 0, sizeof(key.address));
+	return key;
+}
+
 bool endpoint_bind(struct endpoint *endpoint, const struct endpoint *local)
 {
 	if (local->family == 0)

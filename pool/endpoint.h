@@ -10,11 +10,12 @@
 
 /* Compared and hashed as bytes: always made by endpoint_from(), which leaves no byte unset.
  *
- * Host names will be part of the key when the library learns them. Another network namespace is
- * another world: the shim drops the pool where the program changes its namespace. */
+ * Another network namespace is another world: the shim drops the pool where the program changes its
+ * namespace. */
 struct endpoint {
-	uint16_t family; /* AF_INET or AF_INET6; an IPv4-mapped address is AF_INET6 */
-	uint16_t port;   /* network byte order */
+	const struct name *name; /* by which the program found the address; NULL: not known */
+	uint16_t family;         /* AF_INET or AF_INET6; an IPv4-mapped address is AF_INET6 */
+	uint16_t port;           /* network byte order */
 	uint32_t scope_id, flow_info;
 	uint8_t address[16];
 	uint8_t local_address[16]; /* what the program bound the socket to; zero: nothing */
@@ -23,6 +24,9 @@ struct endpoint {
 /* Reads no more than len bytes of address. false if it is no complete AF_INET or AF_INET6
  * address: the kernel may then say what it thinks of it. */
 bool endpoint_from(struct endpoint *endpoint, const struct sockaddr *address, socklen_t len);
+
+/* The key of its service point: a name stands for all of its addresses. */
+struct endpoint endpoint_key(const struct endpoint *endpoint);
 
 /* Adds the local address that the program bound. false if it chose a port too, or another family
  * than the endpoint's. */

@@ -57,6 +57,8 @@ static void inherit(struct pool *pool, struct connection *connection)
 			pool->os->lose(connection);
 	}
 	connection->point = NULL;
+	connection->turn = TURN_NONE;
+	atomic_store(&connection->wakers, 0);
 	connection_refuse(connection, REFUSED_FORKED);
 	connection_end(connection);
 }
@@ -77,8 +79,12 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct p
 		return;
 	}
 	lock_reset(&pool->lock);
-	pool->points = (struct service_points){.slab = &pool->slab};
-	pool->parked = pool->free = NULL;
+	pool->points = (struct service_points){
+		.slab = &pool->slab,
+		.defaults = &pool->settings.point,
+		.rules = &pool->rules,
+	};
+	pool->parked = pool->free = pool->woken = NULL;
 	pool->parked_count = 0;
 	atomic_store(&pool->orphans, NULL);
 	/* Those that were taken out of the pool are left lying, as one of them may be in the hands

@@ -64,6 +64,9 @@ struct pool_os {
 	void (*forget)(struct connection *connection, int fd);
 	int (*close)(int fd);
 
+	/* Ends the wait of the thread that waits for its turn by this alarm. */
+	void (*wake_up)(int alarm);
+
 	/* What happened to a connection, for the log; may be NULL. No lock is held. */
 	void (*note)(const struct connection *connection, const char *event, const char *why);
 };

@@ -6,21 +6,22 @@
 #include <utlist.h>
 
 #include "pool/proof.h"
+#include "pool/turn.h"
 
 static enum refusal check_settings(const struct pool *pool, const struct connection *connection)
 {
-	const struct settings *settings = &pool->settings;
-
-	if (settings->max_idle_ms == 0)
+	if (!connection->point)
+		return REFUSED_OVERFLOW;
+	const struct point_settings *settings = &connection->point->settings;
+	long uses = setting_of(&settings->uses);
+	if (setting_of(&settings->idle_ms) == 0)
 		return REFUSED_IDLE_ZERO;
 	if (atomic_load_explicit(&pool->parked_most, memory_order_relaxed) == 0)
 		return REFUSED_NO_ROOM;
-	if (settings->max_uses > 0 && connection->uses >= (uint32_t)settings->max_uses)
+	if (uses > 0 && connection->uses >= (uint32_t)uses)
 		return REFUSED_USES;
-	if (pool_lease_is_over(pool, connection, pool->os->now_ms()))
+	if (pool_lease_is_over(connection, pool->os->now_ms()))
 		return REFUSED_LEASE;
-	if (!connection->point)
-		return REFUSED_OVERFLOW;
 	return REFUSED_NOT;
 }
 
@@ -81,6 +82,15 @@ static int close_for_real(
 	return pool->os->close(fd);
 }
 
+/* Has the service point more connections than its limit allows, without this one? It was lowered.
+ */
+static bool is_beyond_limit(const struct service_point *point)
+{
+	long limit = point->settings.limit;
+
+	return limit > 0 && service_point_open(point) >= limit;
+}
+
 /* The connection is on its hidden number only, and nobody's. */
 static void park(struct pool *pool, struct connection *connection)
 {
@@ -99,6 +109,14 @@ static void park(struct pool *pool, struct connection *connection)
 		return;
 	}
 	point->in_use--;
+	bool retired = connection->peer.name && !name_has(connection->peer.name, &connection->peer);
+	if (retired || is_beyond_limit(point)) {
+		connection->point = NULL;
+		turn_pass_on_locked(pool, point);
+		pool_leave(pool);
+		pool_discard(pool, connection, retired ? DISCARDED_RETIRED : DISCARDED_LIMIT);
+		return;
+	}
 	note_protocol(connection);
 	atomic_store_explicit(&connection->state, CONNECTION_PARKED, memory_order_relaxed);
 	DL_PREPEND2(point->parked, connection, point_prev, point_next);
@@ -108,6 +126,7 @@ static void park(struct pool *pool, struct connection *connection)
 	if (pool->parked_count > atomic_load_explicit(&pool->parked_most, memory_order_relaxed))
 		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, &doomed);
 	pool_expire_locked(pool, connection->parked_ms, &doomed);
+	turn_pass_on_locked(pool, point);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "pool/pool_private.h"
+#include "pool/turn.h"
 
 /* Bytes that are mapped at a time. */
 #define MEMORY_CHUNK 65536
@@ -12,6 +13,15 @@ void pool_init(struct pool *pool, const struct pool_os *os, const struct setting
 	*pool = (struct pool){.os = os, .settings = *settings};
 	atomic_store(&pool->parked_most, (unsigned)settings->max_parked);
 	pool->points.slab = &pool->slab;
+	pool->points.defaults = &pool->settings.point;
+	pool->points.rules = &pool->rules;
+	pool->names.slab = &pool->slab;
+}
+
+void pool_set_rules(struct pool *pool, const struct rules *rules)
+{
+	pool->rules = *rules;
+	pool->points_differ = rules->count > 0;
 }
 
 uint32_t pool_fork_epoch(struct pool *pool)
@@ -21,9 +31,9 @@ uint32_t pool_fork_epoch(struct pool *pool)
 
 /* Bytes to be mapped so that whatever is done under the lock finds its memory; 0 if there is
  * enough. */
-static size_t shortage_locked(struct pool *pool) REQUIRES(pool->lock)
+static size_t shortage_locked(struct pool *pool, size_t more) REQUIRES(pool->lock)
 {
-	size_t need = sizeof(struct connection) * 2 + service_points_need(&pool->points);
+	size_t need = sizeof(struct connection) * 2 + service_points_need(&pool->points) + more;
 
 	if (slab_room(&pool->slab) >= need)
 		return 0;
@@ -32,8 +42,13 @@ static size_t shortage_locked(struct pool *pool) REQUIRES(pool->lock)
 
 static void free_locked(struct pool *pool, struct connection *connection) REQUIRES(pool->lock)
 {
-	if (connection->point)
-		connection->point->in_use--;
+	struct service_point *point = connection->point;
+
+	turn_end_locked(pool, connection);
+	if (point) {
+		point->in_use--;
+		turn_pass_on_locked(pool, point);
+	}
 	connection->point = NULL;
 	atomic_store_explicit(&connection->state, CONNECTION_FREE, memory_order_relaxed);
 	connection->next_free = pool->free;
@@ -74,11 +89,11 @@ static void unlock_pool(struct pool *pool) RELEASES(pool->lock)
 	pool->os->restore_signals(signals_before);
 }
 
-bool pool_enter(struct pool *pool)
+static bool enter_with(struct pool *pool, bool for_names) TRY_ACQUIRES(pool->lock)
 {
 	if (!lock_pool(pool))
 		return false;
-	size_t shortage = shortage_locked(pool);
+	size_t shortage = shortage_locked(pool, for_names ? names_need(&pool->names) : 0);
 	if (shortage) {
 		/* mmap() is a system call, and not for under the lock. */
 		unlock_pool(pool);
@@ -92,9 +107,23 @@ bool pool_enter(struct pool *pool)
 	return true;
 }
 
+bool pool_enter(struct pool *pool)
+{
+	return enter_with(pool, false);
+}
+
+bool pool_enter_for_names(struct pool *pool)
+{
+	return enter_with(pool, true);
+}
+
 void pool_leave(struct pool *pool)
 {
+	struct connection *woken = pool->woken;
+
+	pool->woken = NULL;
 	unlock_pool(pool);
+	turn_wake(pool, woken);
 }
 
 static struct connection *make_locked(struct pool *pool) REQUIRES(pool->lock)

@@ -13,6 +13,7 @@
 
 #include "pool/connection.h"
 #include "pool/lock.h"
+#include "pool/names.h"
 #include "pool/os.h"
 #include "pool/service_point.h"
 #include "pool/settings.h"
@@ -22,6 +23,7 @@
 struct pool {
 	const struct pool_os *os;
 	struct settings settings;
+	struct rules rules;
 	struct stats stats;
 	_Atomic uint32_t copies_under_way; /* pool_begin_copy() without its _end_copy() */
 	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
@@ -35,14 +37,20 @@ struct pool {
 	struct lock lock; /* covers all that follows, and the lists in connections */
 	struct slab slab;
 	struct service_points points;
+	struct names names;
 	struct connection *free;   /* connection.next_free */
 	struct connection *parked; /* connection.prev, .next; latest parked first */
+	struct connection *woken;  /* .next_woken; to be woken when the lock is released */
 	unsigned parked_count;
+	bool points_differ;          /* not all service points have the same settings.idle_ms */
 	_Atomic uint32_t fork_owner; /* thread_id of who holds it over a fork; 0: nobody */
 	uint64_t signals_before;     /* what the holder had blocked */
 };
 
 void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings);
+
+/* After pool_init(), before anything else: the rules' memory and text are the caller's for ever. */
+void pool_set_rules(struct pool *pool, const struct rules *rules);
 
 /* A connection for a new socket of this address family, FRESH, on no number yet. epoch is
  * pool_fork_epoch() from before the socket was made, as a fork may come at any moment. NULL if
@@ -55,9 +63,12 @@ struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch);
 void pool_release(struct pool *pool, struct connection *connection);
 
 enum taken {
+	TAKEN_BUSY,    /* another call is under way on the socket */
 	TAKEN_NONE,    /* connect for real */
 	TAKEN_DONE,    /* connected; the program's socket is a blocking one */
 	TAKEN_PENDING, /* connected; the program's socket is a non-blocking one */
+	TAKEN_LIMITED, /* the service point has as many connections as it may: wait, for up to
+			* fresh->may_wait_ms, then try again */
 };
 
 /* connect(): the service point of endpoint gets one more connection in use, by fresh; and if it has
@@ -66,6 +77,22 @@ enum taken {
  * fresh. */
 enum taken pool_take(
 	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint);
+
+/* After TAKEN_LIMITED, when the connection is no longer claimed: by this alarm its turn will be
+ * made known (pool_os.wake_up). false if there is nothing to wait for any more: try again. When the
+ * wait is over, and before the alarm is destroyed, connection.wakers must have come to 0. */
+bool pool_set_alarm(struct pool *pool, struct call call, int alarm);
+
+/* Its time is over. false if its turn has come just now. */
+bool pool_stop_waiting(struct pool *pool, struct call call);
+
+/* Its turn has come, but it does not want to connect any more. */
+void pool_give_up_turn(struct pool *pool, struct call call);
+
+/* ServicePoint.ConnectionLimit, of a service point that has connections in use, or waiting: those
+ * that are parked beyond a lower limit are closed at once, those in use when they are released;
+ * with a higher one, those who wait have their turn. */
+void pool_set_limit(struct pool *pool, struct service_point *point, long limit);
 
 /* close(): parks the connection on fd, or closes it. Either way fd is closed and the connection no
  * longer the caller's when this returns. The caller has claimed it for close(). 0, or what close(2)
@@ -77,6 +104,13 @@ void pool_evict(struct pool *pool, struct connection *connection, int hidden);
 
 /* Closes up to count connections that were parked longest, and says how many that were. */
 unsigned pool_make_room(struct pool *pool, unsigned count);
+
+/* Closes the connections that have been parked for too long. Returns in how many milliseconds the
+ * next one will have been; -1: none, as far as is known. */
+long pool_expire(struct pool *pool);
+
+/* Something has come on this connection, or its end: closes it, if it is parked on this number. */
+void pool_end_of(struct pool *pool, struct connection *connection, int hidden);
 
 /* Closes every parked connection. */
 void pool_drop(struct pool *pool);
@@ -90,6 +124,13 @@ void pool_change_credentials(struct pool *pool);
 
 /* Closes every parked connection, and nothing is parked or taken any more. */
 void pool_turn_off(struct pool *pool);
+
+/* The program has resolved a name, to these addresses (names_learn()). Connections to addresses
+ * that it does not have any more are retired: closed if they are parked, or when they are released.
+ * The result is the name, for endpoint.name of a connect() in this thread; NULL if it was not
+ * learned. */
+const struct name *pool_learn_name(struct pool *pool, const char *text, size_t len,
+	const struct host_address *addresses, unsigned count);
 
 /* Around fork(), in this order; the child starts with an empty pool. What was open at the fork is
  * not parked by either side. */

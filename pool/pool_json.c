@@ -21,7 +21,7 @@ static void add_point_json(struct text *text, const struct service_point *point)
 	endpoint_add_address(&name, &point->endpoint);
 	address[name.len] = '\0';
 	text_add(text, "{\"host\":");
-	text_add_json(text, address);
+	text_add_json(text, point->key.name ? name_text(point->key.name) : address);
 	text_add(text, ",\"address\":");
 	text_add_json(text, address);
 	text_add(text, ",\"port\":");

@@ -9,6 +9,9 @@
 bool pool_enter(struct pool *pool) TRY_ACQUIRES(pool->lock);
 void pool_leave(struct pool *pool) RELEASES(pool->lock);
 
+/* The same with memory for names_learn(). */
+bool pool_enter_for_names(struct pool *pool) TRY_ACQUIRES(pool->lock);
+
 static inline uint32_t pool_credentials(const struct pool *pool)
 {
 	return atomic_load_explicit(&pool->credentials, memory_order_relaxed);
@@ -18,12 +21,13 @@ static inline uint32_t pool_credentials(const struct pool *pool)
 void pool_note(
 	struct pool *pool, const struct connection *connection, const char *event, const char *why);
 
-bool pool_idle_for_too_long(
-	const struct pool *pool, const struct connection *connection, uint64_t now);
+/* Of a connection that is parked; the time that it has been counts also where its service point
+ * allows less since. */
+bool pool_idle_for_too_long(const struct connection *connection, uint64_t now);
 
 /* The lease runs from the connection's creation. Up to a tenth more or less, so that connections
  * that were made together do not all end together. */
-bool pool_lease_is_over(const struct pool *pool, const struct connection *connection, uint64_t now);
+bool pool_lease_is_over(const struct connection *connection, uint64_t now);
 
 /* Takes a parked connection out of the pool's lists. */
 void pool_unlink_locked(struct pool *pool, struct connection *connection) REQUIRES(pool->lock);

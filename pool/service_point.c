@@ -1,13 +1,16 @@
 #include "pool/service_point.h"
 
+#include "pool/names.h"
+
 #include <utlist.h>
 
 struct service_point *service_points_peek(
 	struct service_points *points, const struct endpoint *endpoint)
 {
+	const struct endpoint key = endpoint_key(endpoint);
 	struct service_point *point;
 
-	HASH_FIND(hh, points->by_endpoint, endpoint, sizeof(*endpoint), point);
+	HASH_FIND(hh, points->by_key, &key, sizeof(key), point);
 	return point;
 }
 
@@ -18,8 +21,16 @@ static struct service_point *make(struct service_points *points, const struct en
 
 	if (!point)
 		return NULL;
-	*point = (struct service_point){.endpoint = *endpoint, .protocol = "unknown"};
-	HASH_ADD(hh, points->by_endpoint, endpoint, sizeof(point->endpoint), point);
+	*point = (struct service_point){
+		.key = endpoint_key(endpoint),
+		.endpoint = *endpoint,
+		.settings = *points->defaults,
+		.protocol = "unknown",
+	};
+	if (points->rules)
+		rules_apply(points->rules, endpoint->name ? name_text(endpoint->name) : NULL,
+			endpoint, &point->settings);
+	HASH_ADD(hh, points->by_key, key, sizeof(point->key), point);
 	if (!point->hh.tbl) {
 		slab_free(slab, point, sizeof(*point));
 		return NULL;
@@ -36,6 +47,7 @@ struct service_point *service_points_find(
 
 	if (!point)
 		return make(points, endpoint);
+	point->endpoint = *endpoint;
 	if (points->used != point) {
 		DL_DELETE(points->used, point);
 		DL_PREPEND(points->used, point);
@@ -48,8 +60,18 @@ struct service_point *service_points_oldest_idle(struct service_points *points)
 	/* utlist: the head's prev is the last of the list. */
 	struct service_point *point = points->used ? points->used->prev : NULL;
 
-	while (point && point->in_use > 0)
+	while (point && (point->in_use > 0 || point->waiting))
 		point = point == points->used ? NULL : point->prev;
+	return point;
+}
+
+struct service_point *service_points_next(struct service_points *points)
+{
+	struct service_point *point = points->next_looked_at;
+
+	if (!point)
+		point = points->used;
+	points->next_looked_at = point ? point->next : NULL;
 	return point;
 }
 
@@ -57,7 +79,9 @@ void service_points_remove(struct service_points *points, struct service_point *
 {
 	struct slab *slab = points->slab;
 
-	HASH_DELETE(hh, points->by_endpoint, point);
+	if (points->next_looked_at == point)
+		points->next_looked_at = point->next;
+	HASH_DELETE(hh, points->by_key, point);
 	DL_DELETE(points->used, point);
 	points->count--;
 	slab_free(slab, point, sizeof(*point));
@@ -65,6 +89,6 @@ void service_points_remove(struct service_points *points, struct service_point *
 
 size_t service_points_need(const struct service_points *points)
 {
-	return hash_need(points->by_endpoint ? points->by_endpoint->hh.tbl : NULL) +
+	return hash_need(points->by_key ? points->by_key->hh.tbl : NULL) +
 	       2 * sizeof(struct service_point);
 }

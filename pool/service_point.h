@@ -9,22 +9,31 @@
 #include "pool/connection.h"
 #include "pool/endpoint.h"
 #include "pool/hash.h"
+#include "pool/rules.h"
+#include "pool/settings.h"
 
 struct service_point {
-	struct endpoint endpoint;
+	struct endpoint key;      /* endpoint_key() */
+	struct endpoint endpoint; /* of the latest connection */
+	struct point_settings settings;
 	UT_hash_handle hh;
 	struct service_point *prev, *next; /* service_points.used, the latest used first */
 	struct connection *parked;         /* connection.point_prev, .point_next; newest first */
 	unsigned parked_count;
-	unsigned in_use;                /* connections of it that are live */
+	unsigned come; /* of in_use: those whose turn has come, and that have nothing yet */
+	struct connection *waiting;     /* .point_prev, .point_next; longest waiting first */
+	unsigned in_use;                /* connections of it that are live, or may become so */
 	_Atomic(const char *) protocol; /* of the last one that was closed */
 	_Atomic uint64_t opened, reused;
 };
 
 struct service_points {
 	struct slab *slab;
-	struct service_point *by_endpoint; /* uthash */
-	struct service_point *used;        /* service_point.prev, .next */
+	const struct point_settings *defaults; /* of new ones */
+	const struct rules *rules;             /* what some of them have instead; may be NULL */
+	struct service_point *by_key;          /* uthash */
+	struct service_point *used;            /* service_point.prev, .next */
+	struct service_point *next_looked_at;  /* by service_points_next() */
 	unsigned count;
 };
 
@@ -40,8 +49,17 @@ struct service_point *service_points_peek(
 /* The least recently used one that has no connection in use; NULL if all have. */
 struct service_point *service_points_oldest_idle(struct service_points *points);
 
+/* One after the other, all of them in turn; NULL: there is none. */
+struct service_point *service_points_next(struct service_points *points);
+
 /* Removes a service point that has no connections, neither in use nor parked. */
 void service_points_remove(struct service_points *points, struct service_point *point);
+
+/* Connections that there are: in use or parked. */
+static inline long service_point_open(const struct service_point *point)
+{
+	return (long)point->in_use - point->come + point->parked_count;
+}
 
 /* Memory that the next _find() may need, in bytes. */
 size_t service_points_need(const struct service_points *points);

@@ -2,9 +2,15 @@
 
 const struct setting setting_table[] = {
 #define SETTING(field, variable, default_value, least, most, meaning)                              \
-	{variable, default_value, least, most, meaning, offsetof(struct settings, field)},
+	{variable, NULL, default_value, least, most, meaning, offsetof(struct settings, field)},
+#define POINT_SETTING(field, variable, key, default_value, least, most, meaning)                   \
+	{variable, key, default_value, least, most, meaning,                                       \
+		offsetof(struct settings, point.field)},
+#define RULE_SETTING(field, key, default_value, least, most, meaning)                              \
+	{NULL, key, default_value, least, most, meaning, offsetof(struct settings, point.field)},
 #include "pool/settings.inc"
 #undef SETTING
+#undef POINT_SETTING
 };
 
 const size_t setting_count = sizeof(setting_table) / sizeof(setting_table[0]);

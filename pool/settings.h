@@ -5,18 +5,45 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct settings {
-#define SETTING(field, variable, default_value, least, most, meaning) long field;
+enum proto {
+	PROTO_AUTO = 0, /* by the first bytes that the client sends */
+	PROTO_HTTP,
+	PROTO_RAW, /* no tracker: the user knows that its connections have no state */
+};
+
+/* What each service point has of its own. */
+struct point_settings {
+#define SETTING(field, variable, default_value, least, most, meaning)
+#define POINT_SETTING(field, variable, key, default_value, least, most, meaning) long field;
+#define RULE_SETTING(field, key, default_value, least, most, meaning)            long field;
 #include "pool/settings.inc"
 #undef SETTING
+#undef POINT_SETTING
+};
+
+struct settings {
+#define SETTING(field, variable, default_value, least, most, meaning) long field;
+#define POINT_SETTING(field, variable, key, default_value, least, most, meaning)
+#include "pool/settings.inc"
+#undef SETTING
+#undef POINT_SETTING
+	struct point_settings point; /* of service points that are still to come */
 };
 
 struct setting {
-	const char *variable;
+	const char *variable; /* NULL: only rules set it */
+	const char *key;      /* in rules; NULL: not of a service point */
 	long default_value, least, most;
 	const char *meaning;
 	size_t offset; /* in struct settings */
 };
+
+/* A service point's own may be changed at any time, by who has the pool's lock; so who has not
+ * reads them by this. */
+static inline long setting_of(const long *field)
+{
+	return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
 
 extern const struct setting setting_table[];
 extern const size_t setting_count;

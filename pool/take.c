@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "pool/proof.h"
+#include "pool/turn.h"
 
 static void recycle_oldest_locked(struct pool *pool, struct connection **doomed)
 	REQUIRES(pool->lock)
@@ -36,6 +38,12 @@ static struct service_point *find_point_locked(struct pool *pool, const struct e
 	return service_points_find(&pool->points, endpoint);
 }
 
+/* A name has many addresses, but getpeername() must say the one that connect() was given. */
+static bool same_address(const struct connection *one, const struct connection *other)
+{
+	return memcmp(&one->peer, &other->peer, sizeof(one->peer)) == 0;
+}
+
 /* The newest parked connection that can be made like fresh: it is the warmest, and the others grow
  * old. */
 static struct connection *choose_locked(struct pool *pool, struct service_point *point,
@@ -46,13 +54,14 @@ static struct connection *choose_locked(struct pool *pool, struct service_point 
 
 	DL_FOREACH_SAFE2(point->parked, connection, next, point_next)
 	{
-		if (pool_idle_for_too_long(pool, connection, now)) {
+		if (pool_idle_for_too_long(connection, now)) {
 			pool_doom_locked(pool, connection, DISCARDED_IDLE, doomed);
-		} else if (pool_lease_is_over(pool, connection, now)) {
+		} else if (pool_lease_is_over(connection, now)) {
 			pool_doom_locked(pool, connection, DISCARDED_LEASE, doomed);
 		} else if (connection->credentials != pool_credentials(pool)) {
 			pool_doom_locked(pool, connection, DISCARDED_DROPPED, doomed);
-		} else if (options_match(&connection->options, &fresh->options)) {
+		} else if (same_address(connection, fresh) &&
+			   options_match(&connection->options, &fresh->options)) {
 			pool_unlink_locked(pool, connection);
 			return connection;
 		}
@@ -135,6 +144,12 @@ static int give(struct pool *pool, struct connection *connection, struct connect
 	return error;
 }
 
+/* What fresh may be given. */
+struct wish {
+	bool reuse;    /* another connection in the place of its socket */
+	bool may_wait; /* for its turn */
+};
+
 /* Does anything about the program's new socket forbid to put another in its place? */
 static bool replaceable(struct pool *pool, const struct connection *fresh, int fd, int status_flags)
 {
@@ -144,45 +159,59 @@ static bool replaceable(struct pool *pool, const struct connection *fresh, int f
 	       watches_hold(pool->os, &fresh->watches, fd);
 }
 
-/* Counts fresh in with the service point, and returns a parked connection for it if there is one.
+/* Counts fresh in with the service point, and finds a parked connection for it, if one is wanted
+ * and there is one. TAKEN_NONE with a connection: to be given; TAKEN_NONE without: there is none.
  */
-static struct connection *take_one(
-	struct pool *pool, struct connection *fresh, const struct endpoint *endpoint, bool wanted)
+static enum taken take_one(struct pool *pool, struct connection *fresh,
+	const struct endpoint *endpoint, const struct wish *wish, struct connection **connection)
 {
-	struct connection *connection = NULL, *doomed = NULL;
+	struct connection *doomed = NULL;
 	uint64_t now = pool->os->now_ms();
+	enum taken taken = TAKEN_NONE;
 
+	*connection = NULL;
 	if (atomic_load(&pool->off) || !pool_enter(pool))
-		return NULL;
+		return TAKEN_NONE;
 	pool_expire_locked(pool, now, &doomed);
-	struct service_point *point = find_point_locked(pool, endpoint, &doomed);
-	if (point && !fresh->point) {
-		fresh->point = point;
-		fresh->opened_counters[1] = &point->opened;
-		point->in_use++;
-	}
-	if (point && wanted)
-		connection = choose_locked(pool, point, fresh, now, &doomed);
+	/* Once, as in between it might be learned by another name. */
+	if (!fresh->point && fresh->turn != TURN_WAITING)
+		fresh->peer.name = names_find(&pool->names, endpoint, endpoint->name);
+	struct service_point *point = find_point_locked(pool, &fresh->peer, &doomed);
+	if (point && !turn_admit_locked(pool, point, fresh, wish->may_wait))
+		taken = TAKEN_LIMITED;
+	else if (point && wish->reuse && !point->settings.off)
+		*connection = choose_locked(pool, point, fresh, now, &doomed);
+	/* Those that do not fit make room for a new one. */
+	if (point && taken == TAKEN_NONE && !*connection)
+		turn_keep_limit_locked(pool, point, &doomed);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
-	return connection;
+	return taken;
 }
 
 enum taken pool_take(
 	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint)
 {
 	int status_flags = pool->os->get_status_flags(fd);
-	bool wanted = replaceable(pool, fresh, fd, status_flags);
+	const struct wish wish = {
+		.reuse = replaceable(pool, fresh, fd, status_flags),
+		.may_wait = status_flags >= 0 && !(status_flags & O_NONBLOCK),
+	};
 	struct connection *connection;
+	enum taken taken;
 
+	const struct name *name = fresh->peer.name;
 	fresh->peer = *endpoint;
+	if (fresh->point || fresh->turn == TURN_WAITING)
+		fresh->peer.name = name;
 	fresh->opened_counters[0] = &pool->stats.opened;
-	while ((connection = take_one(pool, fresh, endpoint, wanted)) != NULL) {
+	while ((taken = take_one(pool, fresh, endpoint, &wish, &connection)) == TAKEN_NONE &&
+		connection) {
 		int error = give(pool, connection, fresh, fd, status_flags);
 		if (error == 0)
 			return status_flags & O_NONBLOCK ? TAKEN_PENDING : TAKEN_DONE;
 		if (error != -EAGAIN)
 			break;
 	}
-	return TAKEN_NONE;
+	return taken;
 }

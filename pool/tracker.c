@@ -1,11 +1,25 @@
 #include "pool/tracker.h"
 
+#include "pool/settings.h"
 #include "pool/trackers/http1.h"
+#include "pool/trackers/raw.h"
 
 /* Every protocol that can be pooled. A new one is a file in trackers/, a line here, and a test. */
 static const struct tracker *const trackers[] = {
 	&http1_tracker,
 };
+
+const struct tracker *tracker_of(long proto)
+{
+	switch (proto) {
+	case PROTO_HTTP:
+		return &http1_tracker;
+	case PROTO_RAW:
+		return &raw_tracker;
+	default:
+		return NULL;
+	}
+}
 
 #define TRACKER_COUNT (sizeof(trackers) / sizeof(trackers[0]))
 

@@ -42,6 +42,9 @@ struct tracker {
 	enum refusal (*verdict)(const void *state);
 };
 
+/* The tracker that a rule prescribes, as enum proto; NULL: by the first bytes. */
+const struct tracker *tracker_of(long proto);
+
 /* The tracker that knows these first bytes of a client. Returns NULL with *undecided true while
  * more bytes are needed, NULL with *undecided false if no tracker knows them. */
 const struct tracker *tracker_for(const uint8_t *data, size_t len, _Bool *undecided);

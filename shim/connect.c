@@ -8,8 +8,10 @@
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/memory.h"
+#include "shim/names.h"
 #include "shim/os.h"
 #include "shim/process.h"
+#include "shim/turn.h"
 
 static bool is_under_way(int result)
 {
@@ -49,13 +51,11 @@ static int connect_for_real(struct call call, int fd, const struct sockaddr *add
 	return result;
 }
 
-/* The first connect() of a socket: is it answered from the pool? The caller has begun it, and ends
- * it. */
+/* The caller has begun to connect, and ends it. */
 static enum taken take(struct call call, int fd, struct endpoint *endpoint)
 {
 	struct connection *fresh = call.connection;
 
-	stats_count(&process_pool.stats.connects);
 	if (!endpoint_bind(endpoint, &fresh->local))
 		connection_refuse(fresh, REFUSED_BOUND);
 	enum taken taken = pool_take(&process_pool, fresh, fd, endpoint);
@@ -66,26 +66,41 @@ static enum taken take(struct call call, int fd, struct endpoint *endpoint)
 	return taken;
 }
 
-static int connect_first(struct call call, int fd, const struct sockaddr *address, socklen_t len,
-	struct endpoint *endpoint)
+/* Is the first connect() of a socket answered from the pool? */
+static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoint)
 {
 	uint64_t signals = real_os.block_signals();
 
 	if (!connection_begin_connect(call)) {
 		real_os.restore_signals(signals);
-		if (connection_is_current(call))
-			connection_refuse(call.connection, REFUSED_IN_FLIGHT);
-		connection_leave(call);
-		return connect_untracked(fd, address, len);
+		return TAKEN_BUSY;
 	}
 	enum taken taken = take(call, fd, endpoint);
 	bool give_back = connection_end_connect(call);
 	/* Where it was answered, fresh is no longer on its number. */
-	if (!give_back && taken != TAKEN_NONE)
+	if (!give_back && (taken == TAKEN_DONE || taken == TAKEN_PENDING))
 		give_back = connection_displaced(call.connection, fd);
 	if (give_back)
 		pool_release(&process_pool, call.connection);
 	real_os.restore_signals(signals);
+	return taken;
+}
+
+static int connect_first(struct call call, int fd, const struct sockaddr *address, socklen_t len,
+	struct endpoint *endpoint)
+{
+	enum taken taken = try_to_take(call, fd, endpoint);
+	int error = 0;
+
+	while (taken == TAKEN_LIMITED && (error = turn_wait(call)) == 0)
+		taken = try_to_take(call, fd, endpoint);
+	if (taken == TAKEN_BUSY && connection_is_current(call))
+		connection_refuse(call.connection, REFUSED_IN_FLIGHT);
+	if (taken == TAKEN_BUSY || error == TURN_NO_WAITING) {
+		connection_leave(call);
+		return connect_untracked(fd, address, len);
+	}
+	stats_count(&process_pool.stats.connects);
 	switch (taken) {
 	case TAKEN_DONE:
 		return 0;
@@ -93,10 +108,13 @@ static int connect_first(struct call call, int fd, const struct sockaddr *addres
 		/* As Linux always says for TCP; the socket is writable at once, SO_ERROR is 0. */
 		errno = EINPROGRESS;
 		return -1;
-	case TAKEN_NONE:
-		break;
+	case TAKEN_LIMITED:
+		connection_leave(call);
+		errno = error;
+		return -1;
+	default:
+		return connect_for_real(call, fd, address, len);
 	}
-	return connect_for_real(call, fd, address, len);
 }
 
 /* A program that has a connect() under way may ask again how it went. The kernel says 0 once, and
@@ -128,6 +146,8 @@ static int connect_tracked(struct call call, int fd, const struct sockaddr *addr
 		connection_leave(call);
 		return connect_untracked(fd, address, len);
 	}
+	if (is_address)
+		endpoint.name = names_latest();
 	if (is_address && fresh && process_may_pool())
 		return connect_first(call, fd, address, len, &endpoint);
 	if (is_address && reused && process_may_pool())

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netdb.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>

@@ -14,6 +14,7 @@
 
 #include "pool/connection.h"
 #include "shim/fdtable.h"
+#include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/process.h"
@@ -212,6 +213,7 @@ static int unhide(struct connection *connection)
 {
 	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
 
+	keeper_forget(number);
 	fdtable_change(number, connection, NULL);
 	atomic_store_explicit(&connection->hidden, -1, memory_order_release);
 	return number;
@@ -229,6 +231,7 @@ static int hide_now(struct connection *connection, int fd)
 	}
 	atomic_store_explicit(&connection->hidden, number, memory_order_release);
 	process_displace(number, connection);
+	keeper_watch(number);
 	return number;
 }
 
@@ -288,6 +291,53 @@ static int close_number(int fd)
 	return result;
 }
 
+static void set_alarm(int alarm, time_t seconds, long nanoseconds)
+{
+	const struct itimerspec when = {
+		.it_value = {.tv_sec = seconds, .tv_nsec = nanoseconds},
+	};
+
+	RAW4(timerfd_settime, alarm, 0, &when, NULL);
+}
+
+static void wake_up(int alarm)
+{
+	set_alarm(alarm, 0, 1);
+}
+
+/* Moves a new descriptor of ours out of the program's way. */
+static int move_to_hidden(int low)
+{
+	if (low < 0)
+		return low;
+	int number = (int)RAW3(fcntl, low, F_DUPFD_CLOEXEC, atomic_load(&hidden_base));
+	RAW1(close, low);
+	return number;
+}
+
+int os_open_set(void)
+{
+	return move_to_hidden((int)RAW1(epoll_create1, EPOLL_CLOEXEC));
+}
+
+int os_open_alarm(long ms)
+{
+	int alarm = move_to_hidden((int)RAW2(timerfd_create, CLOCK_MONOTONIC, TFD_CLOEXEC));
+
+	if (alarm >= 0)
+		set_alarm(alarm, ms / 1000, ms % 1000 * 1000000);
+	return alarm;
+}
+
+void os_close_alarm(int alarm)
+{
+	struct itimerspec left;
+
+	/* Unless the program has closed it behind our back, and has a file there. */
+	if (RAW2(timerfd_gettime, alarm, &left) == 0)
+		RAW1(close, alarm);
+}
+
 void os_log(int level, const struct connection *connection, const char *event, const char *why)
 {
 	char data[96];
@@ -331,5 +381,6 @@ const struct pool_os real_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
+	.wake_up = wake_up,
 	.note = note,
 };

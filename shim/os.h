@@ -27,5 +27,13 @@ bool os_claim_copied_memory(void);
 /* A line in the log about a connection; why may be empty. */
 void os_log(int level, const struct connection *connection, const char *event, const char *why);
 
+/* An alarm for turn_wait(), on a hidden number: read() of it ends after so many milliseconds, of
+ * which there is at least one, or by pool_os.wake_up(). -errno if there is none to be had. */
+int os_open_alarm(long ms);
+void os_close_alarm(int alarm);
+
+/* An epoll set on a hidden number, or -errno. */
+int os_open_set(void);
+
 /* In a forked child: it has another thread id, and memory of its own. */
 void os_after_fork_in_child(void);

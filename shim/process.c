@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "pool/proof.h"
+#include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/os.h"
@@ -244,6 +245,7 @@ static void begin_anew(void)
 	/* It goes by the thread's number in the parent. */
 	pool_after_fork_in_child(&process_pool);
 	os_after_fork_in_child();
+	keeper_after_fork_in_child();
 	fdtable_after_fork_in_child();
 	/* Last, as until then nobody else may use the pool. */
 	atomic_store_explicit(&pid, (int)RAW0(getpid), memory_order_release);
@@ -257,13 +259,14 @@ static void after_fork_in_child(void)
 		begin_anew();
 }
 
-bool process_begin(const struct settings *settings)
+bool process_begin(const struct settings *settings, const struct rules *rules)
 {
 	struct settings possible = *settings;
 
 	wanted_parked = settings->max_parked;
 	possible.max_parked = parked_most();
 	pool_init(&process_pool, &real_os, &possible);
+	pool_set_rules(&process_pool, rules);
 	if (settings->disable ||
 		pthread_atfork(prepare_fork, after_fork_in_parent, after_fork_in_child) != 0)
 		return false;

@@ -11,7 +11,7 @@ extern struct pool process_pool;
 extern _Atomic bool process_on;
 
 /* Begins the pool, at start; false if the settings or the system do not want one. */
-bool process_begin(const struct settings *settings);
+bool process_begin(const struct settings *settings, const struct rules *rules);
 
 /* Is there a pool at all? */
 static inline bool process_is_on(void)

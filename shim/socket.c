@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "pool/proof.h"
+#include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/os.h"
 #include "shim/process.h"
@@ -32,8 +33,10 @@ int socket(int domain, int type, int protocol)
 	if (fd < 0)
 		return fd;
 	fd = process_opened(fd);
-	if (is_tcp(domain, type, protocol))
+	if (is_tcp(domain, type, protocol)) {
+		keeper_start();
 		process_track(fd, domain, epoch);
+	}
 	return fd;
 }
 

@@ -1,13 +1,18 @@
 /* What happens when the library is loaded: the environment is read, once, and the pool begins. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/auxv.h>
 
+#include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/log.h"
+#include "shim/os.h"
 #include "shim/plugins.h"
 #include "shim/process.h"
+#include "shim/raw.h"
 #include "shim/statistics.h"
 
 static void complain(const struct setting *setting, const char *value)
@@ -35,12 +40,82 @@ static struct settings read_environment(void)
 
 	for (size_t i = 0; i < setting_count; i++) {
 		const struct setting *setting = &setting_table[i];
-		const char *value = secure_getenv(setting->variable);
+		const char *value = setting->variable ? secure_getenv(setting->variable) : NULL;
 		/* VARIABLE= is how a shell user says "not set". */
 		if (value && *value && !setting_parse(&settings, setting, value))
 			complain(setting, value);
 	}
 	return settings;
+}
+
+/* ---- rules ---- */
+
+#define RULES_FILE_MOST (1 << 20) /* bytes */
+
+static void complain_of_rule(const struct complaint *complaint, void *source)
+{
+	char data[64];
+	struct text where = {.data = data, .size = sizeof(data) - 1};
+
+	text_add(&where, ", line ");
+	text_add_number(&where, complaint->line);
+	text_add(&where, ", column ");
+	text_add_number(&where, complaint->column);
+	text_add(&where, ": ");
+	data[where.len] = '\0';
+	log_always(source, data, complaint->problem, NULL);
+}
+
+static void add_rules(struct rules *rules, const char *text, size_t len, const char *source)
+{
+	size_t room = rules->count + rules_room_needed(text, len);
+	struct rule *list = real_os.map(room * sizeof(*list) + 1);
+
+	if (!list)
+		return;
+	memcpy(list, rules->list, rules->count * sizeof(*list));
+	rules->list = list;
+	rules->room = room;
+	rules_parse(rules, text, len, complain_of_rule, (void *)source);
+}
+
+/* A file that is too long, or cannot be read, is one line, and none of its rules holds. */
+static void add_rules_of_file(struct rules *rules, const char *name)
+{
+	int fd = (int)RAW4(openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+	char *text = fd < 0 ? NULL : real_os.map(RULES_FILE_MOST + 1);
+	size_t len = 0;
+	long more = text ? 1 : -1;
+
+	while (more > 0 && len <= RULES_FILE_MOST) {
+		more = RAW3(read, fd, text + len, RULES_FILE_MOST + 1 - len);
+		len += more > 0 ? (size_t)more : 0;
+	}
+	if (fd >= 0)
+		RAW1(close, fd);
+	if (more < 0 || len > RULES_FILE_MOST)
+		log_always("SP_RULES_FILE: ", name,
+			more < 0 ? " cannot be read" : " is longer than 1 MiB", NULL);
+	else
+		add_rules(rules, text, len, "SP_RULES_FILE");
+}
+
+/* The file first, so that SP_RULES has the last word. */
+static struct rules read_rules(void)
+{
+	const char *file = secure_getenv("SP_RULES_FILE"), *value = secure_getenv("SP_RULES");
+	struct rules rules = {.list = NULL};
+
+	if (file && *file)
+		add_rules_of_file(&rules, file);
+	size_t len = value ? strlen(value) : 0;
+	/* The program may change its environment. */
+	char *text = len > 0 ? real_os.map(len) : NULL;
+	if (text) {
+		memcpy(text, value, len);
+		add_rules(&rules, text, len, "SP_RULES");
+	}
+	return rules;
 }
 
 static void open_statistics(void)
@@ -83,7 +158,10 @@ __attribute__((constructor)) static void start(void)
 	log_open(1);
 	struct settings settings = read_environment();
 	log_open((int)settings.log);
-	if (process_begin(&settings)) {
+	struct rules rules = read_rules();
+	if (process_begin(&settings, &rules)) {
+		if (settings.keeper)
+			keeper_want();
 		open_statistics();
 		if (settings.see_plugins)
 			plugins_see();

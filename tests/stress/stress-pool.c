@@ -588,7 +588,7 @@ static void stress(long rounds, bool meddles, long most_points)
 
 	settings.max_service_points = most_points;
 	settings.max_parked = 6;
-	settings.max_idle_ms = 20;
+	settings.point.idle_ms = 20;
 	pool_init(&pool, &os, &settings);
 	connects = real_connects = 0;
 	for (unsigned i = 0; i < THREADS; i++) {

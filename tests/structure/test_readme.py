@@ -37,7 +37,10 @@ def expect_row(cells):
 
 def every_setting_is_described(_workshop):
     for _field, variable, default, least, most, meaning in rows_of('pool/settings.inc', 'SETTING'):
-        expect_row([variable, default, f'{least} to {most}', meaning])
+        expect_row([variable, '', default, f'{least} to {most}', meaning])
+    for _field, variable, key, *cells in rows_of('pool/settings.inc', 'POINT_SETTING'):
+        default, least, most, meaning = cells
+        expect_row([variable, key, default, f'{least} to {most}', meaning])
 
 
 def every_refusal_is_described(_workshop):
@@ -87,7 +90,7 @@ for _ in range(3):
             cwd=ROOT, env={**os.environ, 'SPPOOL_LIBRARY': f'{BUILD}/shim/libsppool.so'},
             check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
     assert output.count("b'hello'") == 3, output
-    assert '"connects":3,"opened":1,"reused":2,"parked":3,' in output, output
+    assert '"connects":3,"opened":1,"reused":2,"waited":0,"over_limit":0,"parked":3,' in output, output
 
 
 def answer_all(listener):

@@ -14,6 +14,9 @@ import sys
 
 from workshop import ROOT, run_tests
 
+sys.path.insert(0, ROOT)
+from command.main import COMMANDS  # noqa: E402  (found through the line above)
+
 SPPOOL = os.path.join(ROOT, 'scripts', 'sppool')
 NOBODY = 65534
 
@@ -227,16 +230,32 @@ def a_library_that_does_not_load_runs_nothing(workshop):
 
 def the_library_is_found_in_a_moved_prefix(workshop):
     library = workshop.library('int nothing;')
-    for libdir in ('lib64', 'lib', f'lib/{workshop.multiarch()}', 'build/shim'):
+    for libdir in ('lib64', 'lib', f'lib/{workshop.multiarch()}'):
         prefix = workshop.path(libdir.replace('/', '-'))
-        installed = os.path.join(prefix, libdir, *([] if 'build' in libdir else ['sppool']))
-        os.makedirs(installed)
-        os.makedirs(os.path.join(prefix, 'bin'))
-        shutil.copy(library, os.path.join(installed, 'libsppool.so'))
-        script = shutil.copy(SPPOOL, os.path.join(prefix, 'bin'))
-        answer = subprocess.run([script, 'library'], env={'PATH': os.environ['PATH']},
-                                stdout=subprocess.PIPE, text=True)
-        assert answer.stdout == f'{installed}/libsppool.so\n', answer
+        found = copied(prefix, 'bin', os.path.join('share', 'sppool'),
+                       library, os.path.join(libdir, 'sppool'))
+        assert found == f'{prefix}/{libdir}/sppool/libsppool.so\n', found
+    checkout = workshop.path('checkout')
+    found = copied(checkout, 'scripts', '', library, os.path.join('build', 'shim'))
+    assert found == f'{checkout}/build/shim/libsppool.so\n', found
+
+
+def copied(prefix, scripts, modules, library, libdir):
+    """What sppool says of the library when all is copied to these places of a prefix."""
+    os.makedirs(os.path.join(prefix, scripts))
+    os.makedirs(os.path.join(prefix, libdir))
+    shutil.copy(library, os.path.join(prefix, libdir, 'libsppool.so'))
+    shutil.copytree(os.path.join(ROOT, 'command'), os.path.join(prefix, modules, 'command'))
+    script = shutil.copy(SPPOOL, os.path.join(prefix, scripts))
+    return subprocess.run([script, 'library'], env={'PATH': os.environ['PATH']},
+                          stdout=subprocess.PIPE, text=True).stdout
+
+
+def without_its_modules_it_says_so(workshop):
+    script = shutil.copy(SPPOOL, workshop.path('sppool'))
+    answer = subprocess.run([script, '--version'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True)
+    fails(answer, 1, 'its modules are neither in')
 
 
 def usage_errors_are_2(workshop):
@@ -245,12 +264,33 @@ def usage_errors_are_2(workshop):
         fails(sppool(workshop, *arguments), 2, '')
 
 
-def every_command_has_help(workshop):
-    commands = re.findall(r'^  (\w+) {2,}\w', sppool(workshop, '--help').stdout, re.MULTILINE)
-    assert {'run', 'demo'} <= set(commands), commands
-    for command in commands:
+def every_command_has_help_and_a_version(workshop):
+    assert {'run', 'demo'} <= set(COMMANDS), COMMANDS
+    overview = sppool(workshop, '--help').stdout
+    version = sppool(workshop, '--version').stdout
+    assert version.startswith('sppool '), version
+    for command in COMMANDS:
+        assert f'\n  {command} ' in overview, (command, overview)
+        assert sppool(workshop, command, '--version').stdout == version, command
         result = sppool(workshop, command, '--help')
         assert result.stdout.startswith('Usage: ') and result.returncode == 0, result
+        assert f'sppool {command}' in result.stdout, result
+
+
+def output_that_cannot_be_written_is_an_error(workshop):
+    sppool(workshop, '--version')  # makes the library
+    environment = {'PATH': os.environ['PATH'], 'SPPOOL_LIBRARY': workshop.path('lib.so')}
+    for command in ('--help', 'library'):
+        with open('/dev/full', 'w', encoding='ascii') as full:
+            result = subprocess.run([SPPOOL, command], env=environment, stdout=full,
+                                    stderr=subprocess.PIPE, text=True)
+        assert result.returncode == 1, result
+        assert result.stderr == 'sppool: No space left on device\n', result
+
+
+def what_a_name_does_to_a_terminal_is_not_done(workshop):
+    result = sppool(workshop, 'run', './a\x1b[2J\nb')
+    assert result.stderr == 'sppool: ./a\\x1b[2J\\nb: not found\n', result
 
 
 TESTS = (
@@ -272,8 +312,11 @@ TESTS = (
     a_program_that_is_not_executable_is_126,
     a_library_that_does_not_load_runs_nothing,
     the_library_is_found_in_a_moved_prefix,
+    without_its_modules_it_says_so,
     usage_errors_are_2,
-    every_command_has_help,
+    every_command_has_help_and_a_version,
+    output_that_cannot_be_written_is_an_error,
+    what_a_name_does_to_a_terminal_is_not_done,
 )
 
 NEEDS = {a_setuid_program_is_named_only_if_that_changes_privileges: 'setpriv'}

@@ -63,6 +63,12 @@ class Workshop:
         return sysconfig.get_config_var('MULTIARCH')
 
 
+def options_of(help_text):
+    """The options that a --help documents, in its synopsis or its list."""
+    named = re.findall(r'^  (--[a-z]+)|\[(--[a-z]+)', help_text, re.MULTILINE)
+    return {first or second for first, second in named}
+
+
 def error_of(test):
     """What goes wrong in the test, or None."""
     with tempfile.TemporaryDirectory() as directory:

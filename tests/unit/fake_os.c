@@ -391,6 +391,13 @@ static int close_number(int fd)
 	return end(FAKE_CLOSE_NUMBER, error);
 }
 
+static void wake_up(int alarm)
+{
+	begin(FAKE_WAKE_UP);
+	fake.last_alarm = alarm;
+	end(FAKE_WAKE_UP, 0);
+}
+
 static void note(const struct connection *connection, const char *event, const char *why)
 {
 	(void)connection;
@@ -470,5 +477,6 @@ const struct pool_os fake_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
+	.wake_up = wake_up,
 	.note = note,
 };

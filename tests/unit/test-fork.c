@@ -134,7 +134,8 @@ Test(fork, in_the_child_the_numbers_begin_anew)
 	fork_as_child();
 	cr_expect(pool_add_json(&pool, &text));
 	cr_expect_eq(strncmp(data,
-			     "\"connects\":0,\"opened\":0,\"reused\":0,\"parked\":0,"
+			     "\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,\"over_limit\":"
+			     "0,\"parked\":0,"
 			     "\"discarded\":{},\"refused\":{},\"service_points\":[]",
 			     text.len),
 		0);

@@ -283,7 +283,7 @@ static void set_idle(long max_idle_ms)
 {
 	struct settings settings = settings_default();
 
-	settings.max_idle_ms = max_idle_ms;
+	settings.point.idle_ms = max_idle_ms;
 	pool_with(settings);
 }
 
@@ -367,8 +367,8 @@ static void set_lease(long lease_ms)
 {
 	struct settings settings = settings_default();
 
-	settings.lease_ms = lease_ms;
-	settings.max_idle_ms = -1;
+	settings.point.lease_ms = lease_ms;
+	settings.point.idle_ms = -1;
 	pool_with(settings);
 }
 
@@ -472,7 +472,7 @@ Test(pool, a_connection_retires_after_max_uses)
 {
 	struct settings settings = settings_default();
 
-	settings.max_uses = 3;
+	settings.point.uses = 3;
 	pool_with(settings);
 	uint64_t cookie = use_and_close(1);
 	cr_expect_eq(use_and_close(1), cookie);
@@ -618,12 +618,15 @@ Test(pool, tells_its_service_points_as_json_the_latest_used_first)
 	use_and_close(1);
 	use_and_close(1);
 	cr_expect_str_eq(json_of(&whole),
-		"\"connects\":3,\"opened\":2,\"reused\":1,\"parked\":2,\"discarded\":{},"
+		"\"connects\":3,\"opened\":2,\"reused\":1,\"waited\":0,\"over_limit\":0,\"parked\":"
+		"2,\"discarded\":{},"
 		"\"refused\":{},\"service_points\":["
 		"{\"host\":\"10.0.0.1\",\"address\":\"10.0.0.1\",\"port\":80,"
-		"\"protocol\":\"http\",\"opened\":1,\"reused\":1,\"parked\":1,\"in_use\":0},"
+		"\"protocol\":\"http\",\"opened\":1,\"reused\":1,"
+		"\"parked\":1,\"in_use\":0},"
 		"{\"host\":\"::1\",\"address\":\"::1\",\"port\":8080,"
-		"\"protocol\":\"unknown\",\"opened\":1,\"reused\":0,\"parked\":0,\"in_use\":1}]");
+		"\"protocol\":\"unknown\",\"opened\":1,\"reused\":0,"
+		"\"parked\":0,\"in_use\":1}]");
 	cr_expect(whole);
 }
 
@@ -631,7 +634,8 @@ Test(pool, tells_no_service_points_when_there_are_none)
 {
 	bool whole;
 
-	cr_expect_str_eq(json_of(&whole), "\"connects\":0,\"opened\":0,\"reused\":0,\"parked\":0,"
+	cr_expect_str_eq(json_of(&whole), "\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,"
+					  "\"over_limit\":0,\"parked\":0,"
 					  "\"discarded\":{},\"refused\":{},\"service_points\":[]");
 	cr_expect(whole);
 }
@@ -642,7 +646,8 @@ Test(pool, tells_its_counters_without_the_lock_and_says_what_is_missing)
 
 	use_and_close(1);
 	lock_break(&pool.lock);
-	cr_expect_str_eq(json_of(&whole), "\"connects\":1,\"opened\":1,\"reused\":0,\"parked\":1,"
+	cr_expect_str_eq(json_of(&whole), "\"connects\":1,\"opened\":1,\"reused\":0,\"waited\":0,"
+					  "\"over_limit\":0,\"parked\":1,"
 					  "\"discarded\":{},\"refused\":{},\"service_points\":[]");
 	cr_expect_not(whole);
 }

@@ -8,7 +8,8 @@
 
 static _Alignas(64) char memory[4 << 20];
 static struct slab slab;
-static struct service_points points = {.slab = &slab};
+static const struct point_settings defaults = {.idle_ms = 1234};
+static struct service_points points = {.slab = &slab, .defaults = &defaults};
 
 static void setup(void)
 {

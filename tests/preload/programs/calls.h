@@ -30,6 +30,11 @@ static int made = -1, pair[2] = {-1, -1};
 static FILE *stream;
 static DIR *directory;
 static pid_t child;
+static const struct addrinfo four = {.ai_family = AF_INET};
+static struct addrinfo *list;
+static struct hostent host, *found;
+static char host_room[1024];
+static int host_error;
 static char bytes[16] = "GET / HTTP/1.1\r\n";
 
 /* ---- situations ---- */
@@ -410,6 +415,12 @@ CALL(chroot,         , chroot("/"))
 CALL(unshare,        , unshare(CLONE_FS))
 CALL(setns,          made = open("/proc/self/ns/net", O_RDONLY), setns(made, CLONE_NEWNET))
 CALL(prctl,          , prctl(PR_GET_DUMPABLE))
+
+CALL(getaddrinfo,    , getaddrinfo("localhost", NULL, &four, &list) || (freeaddrinfo(list), false))
+CALL(gethostbyname,  , gethostbyname("localhost") != NULL)
+CALL(gethostbyname2, , gethostbyname2("localhost", AF_INET) != NULL)
+CALL(gethostbyname_r, , gethostbyname_r("localhost", &host, host_room, sizeof(host_room), &found, &host_error))
+CALL(gethostbyname2_r, , gethostbyname2_r("localhost", AF_INET, &host, host_room, sizeof(host_room), &found, &host_error))
 
 CALL(syscall,        , syscall(SYS_getpid) == getpid())
 CALL(dlopen,         , dlopen("libm.so.6", RTLD_LAZY) != NULL)

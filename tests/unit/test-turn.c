@@ -1,0 +1,265 @@
+/* Turns at a service point's limit: who waits, who is next, and who lets whom pass. */
+#include "tests/unit/program.h"
+
+#include <fcntl.h>
+
+static void limit_to(long limit)
+{
+	struct settings settings = settings_default();
+
+	settings.point.limit = limit;
+	pool_with(settings);
+}
+
+static void check_books(void)
+{
+	expect_books_in_order();
+}
+
+TestSuite(turn, .fini = check_books);
+
+/* A thread that connects: what it was told, and the call that it has under way while it waits. */
+struct caller {
+	int fd;
+	struct call call;
+	enum taken taken;
+};
+
+static void try_again(struct caller *caller)
+{
+	struct endpoint endpoint = endpoint_number(1);
+
+	cr_assert(connection_begin_connect(caller->call));
+	caller->taken = pool_take(&pool, caller->call.connection, caller->fd, &endpoint);
+	switch (caller->taken) {
+	case TAKEN_NONE:
+		connect_for_real(caller->call, caller->fd);
+		break;
+	case TAKEN_LIMITED:
+		cr_assert_not(connection_end_connect(caller->call));
+		break;
+	default:
+		cr_assert_not(connection_end_connect(caller->call));
+		cr_assert(connection_displaced(caller->call.connection, caller->fd));
+		pool_release(&pool, caller->call.connection);
+	}
+}
+
+static struct caller call_connect(void)
+{
+	struct caller caller = {.fd = open_socket()};
+
+	caller.call = connection_enter(connection_on(caller.fd));
+	try_again(&caller);
+	return caller;
+}
+
+static struct caller call_that_waits(int alarm)
+{
+	struct caller caller = call_connect();
+
+	cr_assert_eq(caller.taken, TAKEN_LIMITED);
+	cr_expect_eq(caller.call.connection->may_wait_ms, 100000);
+	cr_assert(pool_set_alarm(&pool, caller.call, alarm));
+	return caller;
+}
+
+static void finish(int fd)
+{
+	exchange(fd);
+	close_socket(fd);
+}
+
+Test(turn, without_a_limit_nobody_waits)
+{
+	limit_to(0);
+	for (int i = 0; i < 20; i++)
+		cr_expect_eq(call_connect().taken, TAKEN_NONE);
+	cr_expect_eq(pool.stats.waited, 0);
+}
+
+Test(turn, at_the_limit_a_connect_waits_and_gets_what_is_parked)
+{
+	limit_to(1);
+	int fd = connected_to(1);
+	uint64_t cookie = cookie_on(fd);
+	struct caller caller = call_that_waits(700);
+
+	cr_expect_eq(fake.calls[FAKE_WAKE_UP], 0);
+	finish(fd);
+	cr_expect_eq(fake.calls[FAKE_WAKE_UP], 1);
+	cr_expect_eq(fake.last_alarm, 700);
+	cr_expect_eq(caller.call.connection->wakers, 0);
+	try_again(&caller);
+	cr_expect_eq(caller.taken, TAKEN_DONE);
+	cr_expect_eq(cookie_on(caller.fd), cookie);
+	cr_expect_eq(pool.stats.waited, 1);
+	cr_expect_eq(pool.points.used->in_use, 1);
+}
+
+Test(turn, it_gets_the_place_of_one_that_was_closed_for_real)
+{
+	limit_to(1);
+	int fd = connected_to(1);
+	struct caller caller = call_that_waits(700);
+
+	close_socket(fd);
+	cr_expect_eq(fake.calls[FAKE_WAKE_UP], 1);
+	try_again(&caller);
+	cr_expect_eq(caller.taken, TAKEN_NONE);
+}
+
+Test(turn, first_come_first_served_and_nobody_comes_in_between)
+{
+	limit_to(1);
+	int fd = connected_to(1);
+	struct caller first = call_that_waits(701), second = call_that_waits(702);
+
+	finish(fd);
+	cr_expect_eq(fake.last_alarm, 701);
+	cr_expect_eq(fake.calls[FAKE_WAKE_UP], 1, "one place, one turn");
+	struct caller third = call_that_waits(703);
+	try_again(&second);
+	cr_expect_eq(second.taken, TAKEN_LIMITED, "it is not its turn yet");
+	try_again(&first);
+	cr_expect_eq(first.taken, TAKEN_DONE);
+	finish(first.fd);
+	cr_expect_eq(fake.last_alarm, 702);
+	try_again(&second);
+	finish(second.fd);
+	cr_expect_eq(fake.last_alarm, 703);
+	try_again(&third);
+	cr_expect_eq(third.taken, TAKEN_DONE);
+	cr_expect_eq(pool.stats.opened, 1);
+}
+
+Test(turn, one_whose_time_is_over_lets_the_next_one_pass)
+{
+	limit_to(1);
+	int fd = connected_to(1);
+	struct caller first = call_that_waits(701), second = call_that_waits(702);
+
+	cr_expect(pool_stop_waiting(&pool, first.call));
+	cr_expect_not(pool_stop_waiting(&pool, first.call));
+	finish(fd);
+	cr_expect_eq(fake.last_alarm, 702);
+	try_again(&second);
+	cr_expect_eq(second.taken, TAKEN_DONE);
+	connection_leave(first.call);
+	close_socket(first.fd);
+}
+
+Test(turn, one_whose_turn_came_too_late_hands_it_on)
+{
+	limit_to(1);
+	int fd = connected_to(1);
+	struct caller first = call_that_waits(701), second = call_that_waits(702);
+
+	finish(fd);
+	cr_expect_not(pool_stop_waiting(&pool, first.call), "its turn came just before");
+	pool_give_up_turn(&pool, first.call);
+	cr_expect_eq(fake.last_alarm, 702);
+	pool_give_up_turn(&pool, first.call);
+	try_again(&second);
+	cr_expect_eq(second.taken, TAKEN_DONE);
+	connection_leave(first.call);
+	close_socket(first.fd);
+	cr_expect_eq(pool.points.used->in_use, 1);
+}
+
+Test(turn, a_socket_that_another_thread_closes_does_not_wait_any_more)
+{
+	limit_to(1);
+	int fd = connected_to(1);
+	struct caller first = call_that_waits(701), second = call_that_waits(702);
+	struct connection *fresh = first.call.connection;
+
+	cr_assert(connection_displaced(fresh, first.fd));
+	pool_release(&pool, fresh);
+	cr_expect_eq(fake.last_alarm, 701, "it is told");
+	cr_expect_not(pool_set_alarm(&pool, first.call, 799));
+	cr_expect_not(pool_stop_waiting(&pool, first.call));
+	fake.descriptors[first.fd].connection = NULL;
+	finish(fd);
+	cr_expect_eq(fake.last_alarm, 702);
+	try_again(&second);
+	cr_expect_eq(second.taken, TAKEN_DONE);
+}
+
+Test(turn, a_non_blocking_connect_is_let_through_and_counted)
+{
+	limit_to(1);
+	connected_to(1);
+	int fd = open_socket();
+
+	fake_os.set_status_flags(fd, O_RDWR | O_NONBLOCK);
+	cr_expect_eq(connect_socket(fd, endpoint_number(1)), TAKEN_NONE);
+	cr_expect_eq(pool.stats.over_limit, 1);
+	cr_expect_eq(pool.points.used->in_use, 2);
+	cr_expect_eq(connected_to(2) >= 0, true, "another service point has a limit of its own");
+}
+
+Test(turn, a_parked_connection_that_does_not_fit_makes_room)
+{
+	limit_to(1);
+	int fd = open_socket();
+
+	set_option(fd, SOL_SOCKET, SO_RCVBUF, 4096);
+	connect_socket(fd, endpoint_number(1));
+	finish(fd);
+	cr_expect_eq(pool.parked_count, 1);
+	cr_expect_eq(call_connect().taken, TAKEN_NONE);
+	cr_expect_eq(pool.parked_count, 0);
+	cr_expect_eq(pool.stats.discarded[DISCARDED_LIMIT], 1);
+}
+
+Test(turn, lowering_the_limit_closes_idle_ones_at_once_and_busy_ones_when_they_are_released)
+{
+	int fds[3];
+
+	limit_to(4);
+	for (int i = 0; i < 3; i++)
+		fds[i] = connected_to(1);
+	use_and_close(1);
+	cr_expect_eq(pool.parked_count, 1);
+	pool_set_limit(&pool, pool.points.used, 2);
+	cr_expect_eq(pool.parked_count, 0);
+	finish(fds[0]);
+	cr_expect_eq(pool.parked_count, 0);
+	cr_expect_eq(pool.stats.discarded[DISCARDED_LIMIT], 2);
+	finish(fds[1]);
+	cr_expect_eq(pool.parked_count, 1);
+}
+
+Test(turn, raising_the_limit_gives_those_who_wait_their_turn)
+{
+	limit_to(1);
+	connected_to(1);
+	struct caller first = call_that_waits(701), second = call_that_waits(702),
+		      third = call_that_waits(703);
+
+	pool_set_limit(&pool, pool.points.used, 3);
+	cr_expect_eq(fake.calls[FAKE_WAKE_UP], 2);
+	try_again(&first);
+	try_again(&second);
+	try_again(&third);
+	cr_expect_eq(first.taken, TAKEN_NONE);
+	cr_expect_eq(second.taken, TAKEN_NONE);
+	cr_expect_eq(third.taken, TAKEN_LIMITED);
+	cr_expect(pool_stop_waiting(&pool, third.call));
+	connection_leave(third.call);
+	close_socket(third.fd);
+}
+
+Test(turn, a_forked_child_waits_for_nobody)
+{
+	limit_to(1);
+	connected_to(1);
+	struct caller caller = call_that_waits(701);
+
+	pool_prepare_fork(&pool);
+	pool_after_fork_in_child(&pool);
+	cr_expect_eq(caller.call.connection->turn, TURN_NONE);
+	cr_expect_eq(connected_to(1) >= 0, true);
+	cr_expect_eq(pool.points.used->in_use, 1);
+}
