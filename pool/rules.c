@@ -8,7 +8,7 @@
 #define WORD_SHOWN_MAX 48
 
 /* A struct point_settings is all longs. */
-#define FIELDS (sizeof(struct point_settings) / sizeof(long))
+#define FIELDS POINT_SETTING_COUNT
 
 _Static_assert(FIELDS <= 32, "there is a bit for each in rule.keys");
 

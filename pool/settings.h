@@ -21,6 +21,8 @@ struct point_settings {
 #undef POINT_SETTING
 };
 
+#define POINT_SETTING_COUNT (sizeof(struct point_settings) / sizeof(long))
+
 struct settings {
 #define SETTING(field, variable, default_value, least, most, meaning) long field;
 #define POINT_SETTING(field, variable, key, default_value, least, most, meaning)
