@@ -83,6 +83,7 @@ DISCARDED = {
     'limit': 'Raise SP_CONNECTION_LIMIT (or limit in a rule), if the server allows for more.',
     'recycled': 'Raise SP_MAX_SERVICE_POINTS, if the program speaks to more hosts and ports than '
                 'that.',
+    'flushed': 'Nothing needs to be done: somebody asked for it.',
     'retired': 'Nothing needs to be done: the name leads elsewhere now, and new connections go '
                'there.',
     'dead': 'The server closes idle connections before they are needed. Raise its keep-alive '

@@ -55,9 +55,10 @@ struct connection {
 	_Atomic uint16_t family; /* of the socket: AF_INET or AF_INET6 */
 	uint32_t fork_epoch;     /* pool.fork_epoch at socket() */
 	uint32_t credentials;    /* pool.credentials then */
+	uint32_t flushes;        /* its service point's, at connect() */
 	_Atomic uint32_t uses;   /* connect() calls that it has answered */
 	uint64_t created_ms;
-	uint64_t parked_ms;
+	uint64_t parked_ms;      /* or when it was given back */
 	_Atomic uint64_t cookie; /* SO_COOKIE of its socket; 0: not known */
 	uint64_t sent, received; /* the ledger: bytes that moved through the library */
 

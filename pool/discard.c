@@ -22,6 +22,7 @@ void pool_note(
 
 void pool_unlink_locked(struct pool *pool, struct connection *connection)
 {
+	status_note_locked(pool, connection->point);
 	DL_DELETE2(connection->point->parked, connection, point_prev, point_next);
 	connection->point->parked_count--;
 	connection->point = NULL;
@@ -33,6 +34,7 @@ void pool_unlink_locked(struct pool *pool, struct connection *connection)
 void pool_doom_locked(struct pool *pool, struct connection *connection, enum discard why,
 	struct connection **doomed)
 {
+	service_point_discards(connection->point, why);
 	pool_unlink_locked(pool, connection);
 	connection->discard = (uint8_t)why;
 	DL_APPEND(*doomed, connection);
@@ -106,8 +108,41 @@ static void expire_in_turn_locked(struct pool *pool, uint64_t now, struct connec
 	}
 }
 
+bool pool_recycle_locked(struct pool *pool, struct connection **doomed)
+{
+	struct service_point *oldest = service_points_oldest_idle(&pool->points);
+
+	if (!oldest)
+		return false;
+	while (oldest->parked)
+		pool_doom_locked(pool, oldest->parked, DISCARDED_RECYCLED, doomed);
+	status_forget_locked(pool, oldest);
+	service_points_remove(&pool->points, oldest);
+	return true;
+}
+
+bool pool_is_full_locked(const struct pool *pool)
+{
+	long most = pool->settings.max_service_points;
+
+	return most > 0 && pool->points.count >= (unsigned long)most;
+}
+
+/* The cap was lowered, and those that were in use have become idle. */
+static void keep_cap_locked(struct pool *pool, struct connection **doomed) REQUIRES(pool->lock)
+{
+	long most = pool->settings.max_service_points;
+
+	for (int i = 0; i < POINTS_AT_ONCE; i++)
+		if (most == 0 || pool->points.count <= (unsigned long)most ||
+			!pool_recycle_locked(pool, doomed))
+			return;
+}
+
 void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doomed)
 {
+	pool->now_ms = now;
+	keep_cap_locked(pool, doomed);
 	if (pool->points_differ)
 		expire_in_turn_locked(pool, now, doomed);
 	for (int i = 0; i < EXPIRE_AT_ONCE && pool->parked; i++) {
@@ -120,21 +155,23 @@ void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doo
 }
 
 /* Takes a parked connection out of the pool, if it is parked on this hidden number. */
-static bool unpark(struct pool *pool, struct connection *connection, int hidden)
+static bool unpark(struct pool *pool, struct connection *connection, int hidden, enum discard why)
 {
 	if (!pool_enter(pool))
 		return false;
 	bool parked = connection_state(connection) == CONNECTION_PARKED &&
 		      connection_hides(connection, hidden);
-	if (parked)
+	if (parked) {
+		service_point_discards(connection->point, why);
 		pool_unlink_locked(pool, connection);
+	}
 	pool_leave(pool);
 	return parked;
 }
 
 void pool_evict(struct pool *pool, struct connection *connection, int hidden)
 {
-	if (unpark(pool, connection, hidden))
+	if (unpark(pool, connection, hidden, DISCARDED_DROPPED))
 		pool_discard(pool, connection, DISCARDED_DROPPED);
 }
 
@@ -172,8 +209,10 @@ long pool_expire(struct pool *pool)
 	struct connection *connection, *next, *doomed = NULL;
 	uint64_t now = pool->os->now_ms(), soonest = UINT64_MAX;
 
+	status_serve(pool);
 	if (!pool_enter(pool))
 		return -1;
+	pool->now_ms = now;
 	DL_FOREACH_SAFE(pool->parked, connection, next)
 	{
 		long most = connection->point->settings.idle_ms;
@@ -191,10 +230,11 @@ long pool_expire(struct pool *pool)
 
 void pool_end_of(struct pool *pool, struct connection *connection, int hidden)
 {
-	if (!unpark(pool, connection, hidden))
-		return;
+	/* If it is not its own any more, what is said of it does not matter. */
 	enum discard why = pool->os->peek(hidden) > 0 ? DISCARDED_UNSOLICITED : DISCARDED_DEAD;
-	pool_discard(pool, connection, why);
+
+	if (unpark(pool, connection, hidden, why))
+		pool_discard(pool, connection, why);
 }
 
 /* Takes the lock to doom those parked longest until only so many are left, and buries them. */

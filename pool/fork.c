@@ -74,6 +74,8 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct p
 	atomic_store(&pool->copies_under_way, 0);
 	atomic_store(&pool->on_the_way, 0);
 	pool->stats = (struct stats){0};
+	/* The page is the parent's. */
+	pool->status = (struct status){0};
 	if (!whole) {
 		lock_break(&pool->lock);
 		return;

@@ -60,11 +60,13 @@ static bool loses_any(const struct name *name, const struct host_address *addres
 	return name->has_more;
 }
 
-static struct name *find_or_make(struct names *names, const char *text, size_t len)
+struct name *names_intern(struct names *names, const char *text, size_t len)
 {
 	struct slab *slab = names->slab;
 	struct name *name;
 
+	if (len == 0 || len > NAME_TEXT_MAX)
+		return NULL;
 	HASH_FIND(hh, names->by_text, text, len, name);
 	if (name || names->count >= NAMES_MAX)
 		return name;
@@ -107,10 +109,9 @@ static void note_latest(
 struct name *names_learn(struct names *names, const char *text, size_t len,
 	const struct host_address *addresses, unsigned count, bool *lost)
 {
+	struct name *name = names_intern(names, text, len);
+
 	*lost = false;
-	if (len == 0 || len > NAME_TEXT_MAX)
-		return NULL;
-	struct name *name = find_or_make(names, text, len);
 	if (!name)
 		return NULL;
 	*lost = loses_any(name, addresses, count);

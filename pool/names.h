@@ -40,6 +40,9 @@ struct names {
 struct name *names_learn(struct names *names, const char *text, size_t len,
 	const struct host_address *addresses, unsigned count, bool *lost);
 
+/* The name, new or not, with the addresses that it has. NULL if there is no memory, or too many. */
+struct name *names_intern(struct names *names, const char *text, size_t len);
+
 /* The name that this endpoint's address goes by: hint, if that name has it; else the one by which
  * it was found last; NULL: none. */
 const struct name *names_find(

@@ -75,6 +75,8 @@ static int close_for_real(
 	/* A socket that was never to be a connection is none that was refused. */
 	if (connection_state(connection) != CONNECTION_FRESH) {
 		stats_count(&pool->stats.refused[refusal]);
+		if (connection->point)
+			service_point_refuses(connection->point, refusal);
 		pool_note(pool, connection, "closed", refusal_word(refusal));
 	}
 	pool->os->forget(connection, fd);
@@ -89,6 +91,18 @@ static bool is_beyond_limit(const struct service_point *point)
 	long limit = point->settings.limit;
 
 	return limit > 0 && service_point_open(point) >= limit;
+}
+
+/* Why a connection that has been found fit is not parked after all; DISCARD_COUNT if it is. */
+static enum discard too_late(const struct connection *connection)
+{
+	const struct service_point *point = connection->point;
+
+	if (connection->peer.name && !name_has(connection->peer.name, &connection->peer))
+		return DISCARDED_RETIRED;
+	if (connection->flushes != point->flushes)
+		return DISCARDED_FLUSHED;
+	return is_beyond_limit(point) ? DISCARDED_LIMIT : DISCARD_COUNT;
 }
 
 /* The connection is on its hidden number only, and nobody's. */
@@ -108,13 +122,15 @@ static void park(struct pool *pool, struct connection *connection)
 		pool_discard(pool, connection, DISCARDED_DISTURBED);
 		return;
 	}
-	point->in_use--;
-	bool retired = connection->peer.name && !name_has(connection->peer.name, &connection->peer);
-	if (retired || is_beyond_limit(point)) {
+	status_note_locked(pool, point);
+	service_point_left(point, connection->parked_ms);
+	enum discard why = too_late(connection);
+	if (why != DISCARD_COUNT) {
+		service_point_discards(point, why);
 		connection->point = NULL;
 		turn_pass_on_locked(pool, point);
 		pool_leave(pool);
-		pool_discard(pool, connection, retired ? DISCARDED_RETIRED : DISCARDED_LIMIT);
+		pool_discard(pool, connection, why);
 		return;
 	}
 	note_protocol(connection);
@@ -150,8 +166,8 @@ static int close_and_park(struct pool *pool, struct connection *connection, int 
 
 int pool_close(struct pool *pool, struct connection *connection, int fd)
 {
+	status_serve(pool);
 	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
-
 	if (refusal == REFUSED_NOT && atomic_load(&pool->copies_under_way) > 0)
 		refusal = REFUSED_FORKED;
 	if (refusal == REFUSED_FORKED && connection->credentials != pool_credentials(pool))

@@ -21,6 +21,7 @@ void pool_init(struct pool *pool, const struct pool_os *os, const struct setting
 void pool_set_rules(struct pool *pool, const struct rules *rules)
 {
 	pool->rules = *rules;
+	pool->rules_given = rules->count;
 	pool->points_differ = rules->count > 0;
 }
 
@@ -46,7 +47,8 @@ static void free_locked(struct pool *pool, struct connection *connection) REQUIR
 
 	turn_end_locked(pool, connection);
 	if (point) {
-		point->in_use--;
+		service_point_left(point, connection->parked_ms);
+		status_note_locked(pool, point);
 		turn_pass_on_locked(pool, point);
 	}
 	connection->point = NULL;
@@ -122,6 +124,7 @@ void pool_leave(struct pool *pool)
 	struct connection *woken = pool->woken;
 
 	pool->woken = NULL;
+	status_show_locked(pool);
 	unlock_pool(pool);
 	turn_wake(pool, woken);
 }
@@ -163,7 +166,9 @@ struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch)
 void pool_release(struct pool *pool, struct connection *connection)
 {
 	connection_end(connection);
+	connection->parked_ms = pool->os->now_ms();
 	if (pool_enter(pool)) {
+		pool->now_ms = connection->parked_ms;
 		free_locked(pool, connection);
 		pool_leave(pool);
 		return;

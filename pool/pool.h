@@ -19,11 +19,13 @@
 #include "pool/settings.h"
 #include "pool/slab.h"
 #include "pool/stats.h"
+#include "pool/status.h"
 
 struct pool {
 	const struct pool_os *os;
 	struct settings settings;
-	struct rules rules;
+	struct rules rules; /* list and count change under the lock */
+	size_t rules_given; /* the first of them; then come those that manager_set() has kept */
 	struct stats stats;
 	_Atomic uint32_t copies_under_way; /* pool_begin_copy() without its _end_copy() */
 	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
@@ -45,6 +47,8 @@ struct pool {
 	bool points_differ;          /* not all service points have the same settings.idle_ms */
 	_Atomic uint32_t fork_owner; /* thread_id of who holds it over a fork; 0: nobody */
 	uint64_t signals_before;     /* what the holder had blocked */
+	uint64_t now_ms;             /* about */
+	struct status status;
 };
 
 void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings);
@@ -88,11 +92,6 @@ bool pool_stop_waiting(struct pool *pool, struct call call);
 
 /* Its turn has come, but it does not want to connect any more. */
 void pool_give_up_turn(struct pool *pool, struct call call);
-
-/* ServicePoint.ConnectionLimit, of a service point that has connections in use, or waiting: those
- * that are parked beyond a lower limit are closed at once, those in use when they are released;
- * with a higher one, those who wait have their turn. */
-void pool_set_limit(struct pool *pool, struct service_point *point, long limit);
 
 /* close(): parks the connection on fd, or closes it. Either way fd is closed and the connection no
  * longer the caller's when this returns. The caller has claimed it for close(). 0, or what close(2)

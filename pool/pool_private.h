@@ -41,6 +41,17 @@ void pool_bury(struct pool *pool, struct connection *doomed);
 void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doomed)
 	REQUIRES(pool->lock);
 
+/* Removes the least recently used service point that is idle; false if none is. */
+bool pool_recycle_locked(struct pool *pool, struct connection **doomed) REQUIRES(pool->lock);
+
+/* Are there as many service points as there may be? */
+bool pool_is_full_locked(const struct pool *pool) REQUIRES(pool->lock);
+
+/* The service point of endpoint. NULL if there is neither room for a new one nor an idle one to
+ * recycle: the endpoint is then served without the pool. */
+struct service_point *pool_find_point_locked(struct pool *pool, const struct endpoint *endpoint,
+	uint64_t now, struct connection **doomed) REQUIRES(pool->lock);
+
 /* Closes the hidden number of a connection that is out of the pool, if it is still its own, and
  * gives back its memory. */
 void pool_discard(struct pool *pool, struct connection *connection, enum discard why);

@@ -546,6 +546,53 @@ void rules_parse(struct rules *rules, const char *text, size_t len,
 	}
 }
 
+/* ---- a part of a rule ---- */
+
+static struct reader read_part(const char *text, size_t len,
+	void (*complain)(const struct complaint *complaint, void *context), void *context)
+{
+	struct reader reader = read_from(text, len);
+
+	reader.complain = complain;
+	reader.context = context;
+	return reader;
+}
+
+static bool is_over(struct reader *reader)
+{
+	struct word word;
+
+	return (!next_word(reader, &word) && reader->at == reader->end) ||
+	       refuse(reader, word, "is too much");
+}
+
+bool pattern_parse(const char *text, size_t len, struct pattern *pattern,
+	void (*complain)(const struct complaint *complaint, void *context), void *context)
+{
+	struct reader reader = read_part(text, len, complain, context);
+	struct word word;
+
+	*pattern = (struct pattern){.kind = PATTERN_ANY};
+	if (!next_word(&reader, &word))
+		return refuse(&reader, word, "host:port is missing");
+	return read_pattern(&reader, word, pattern) && is_over(&reader);
+}
+
+bool rule_parse_settings(const char *text, size_t len, struct rule *rule,
+	void (*complain)(const struct complaint *complaint, void *context), void *context)
+{
+	struct reader reader = read_part(text, len, complain, context);
+	struct word word;
+
+	*rule = (struct rule){0};
+	while (next_word(&reader, &word))
+		if (!read_setting(&reader, word, rule))
+			return false;
+	if (!rule->keys)
+		return refuse(&reader, word, "key=value is missing");
+	return is_over(&reader);
+}
+
 /* ---- matches ---- */
 
 static bool is_same_name(const char *one, const char *other, size_t len)
@@ -593,7 +640,7 @@ static bool matches_address(const struct pattern *pattern, const struct endpoint
 	return rest == 0 || (address[bytes] ^ pattern->address[bytes]) >> (8 - rest) == 0;
 }
 
-static bool matches(
+bool pattern_matches(
 	const struct pattern *pattern, const char *name, const struct endpoint *endpoint)
 {
 	if (pattern->port != 0 && pattern->port != endpoint_port(endpoint))
@@ -610,6 +657,27 @@ static bool matches(
 	return false;
 }
 
+static void set_fields(
+	struct point_settings *settings, struct point_settings *values, uint32_t keys)
+{
+	for (size_t n = 0; n < FIELDS; n++)
+		if (keys >> n & 1)
+			__atomic_store_n(field(settings, n), *field(values, n), __ATOMIC_RELAXED);
+}
+
+void rule_set(const struct rule *rule, struct point_settings *settings)
+{
+	struct point_settings values = rule->values;
+
+	set_fields(settings, &values, rule->keys);
+}
+
+void rule_merge(struct rule *rule, const struct rule *other)
+{
+	rule_set(other, &rule->values);
+	rule->keys |= other->keys;
+}
+
 void rules_apply(const struct rules *rules, const char *name, const struct endpoint *endpoint,
 	struct point_settings *settings)
 {
@@ -619,12 +687,9 @@ void rules_apply(const struct rules *rules, const char *name, const struct endpo
 	for (size_t i = rules->count; i-- > 0;) {
 		struct rule *rule = &rules->list[i];
 		uint32_t keys = rule->keys & ~decided;
-		if (!keys || !matches(&rule->pattern, name, endpoint))
+		if (!keys || !pattern_matches(&rule->pattern, name, endpoint))
 			continue;
-		for (size_t n = 0; n < FIELDS; n++)
-			if (keys >> n & 1)
-				__atomic_store_n(field(settings, n), *field(&rule->values, n),
-					__ATOMIC_RELAXED);
+		set_fields(settings, &rule->values, keys);
 		decided |= keys;
 	}
 }

@@ -80,6 +80,22 @@ size_t rules_room_needed(const char *text, size_t len);
 void rules_parse(struct rules *rules, const char *text, size_t len,
 	void (*complain)(const struct complaint *complaint, void *context), void *context);
 
+/* A pattern by itself; and key=value by themselves, for a rule without a pattern. false: there is
+ * something wrong, and it was complained of. */
+bool pattern_parse(const char *text, size_t len, struct pattern *pattern,
+	void (*complain)(const struct complaint *complaint, void *context), void *context);
+bool rule_parse_settings(const char *text, size_t len, struct rule *rule,
+	void (*complain)(const struct complaint *complaint, void *context), void *context);
+
+/* As for rules_apply(). */
+bool pattern_matches(
+	const struct pattern *pattern, const char *name, const struct endpoint *endpoint);
+
+/* Sets what this rule says, whatever its pattern; and makes a rule say what another one says, too.
+ */
+void rule_set(const struct rule *rule, struct point_settings *settings);
+void rule_merge(struct rule *rule, const struct rule *other);
+
 /* Sets what the rules say of this endpoint, and leaves the rest as it is; name is the host name
  * that the program resolved, NULL: not known. The endpoint need have no more than a port: where its
  * family is 0, as in the key of a service point that has a name, it has no address to match. Each

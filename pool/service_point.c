@@ -14,7 +14,8 @@ struct service_point *service_points_peek(
 	return point;
 }
 
-static struct service_point *make(struct service_points *points, const struct endpoint *endpoint)
+static struct service_point *make(
+	struct service_points *points, const struct endpoint *endpoint, uint64_t now_ms)
 {
 	struct slab *slab = points->slab;
 	struct service_point *point = slab_alloc(slab, sizeof(*point));
@@ -26,6 +27,9 @@ static struct service_point *make(struct service_points *points, const struct en
 		.endpoint = *endpoint,
 		.settings = *points->defaults,
 		.protocol = "unknown",
+		.id = ++points->made,
+		.made_ms = now_ms,
+		.idle_since_ms = now_ms,
 	};
 	if (points->rules)
 		rules_apply(points->rules, endpoint->name ? name_text(endpoint->name) : NULL,
@@ -41,12 +45,12 @@ static struct service_point *make(struct service_points *points, const struct en
 }
 
 struct service_point *service_points_find(
-	struct service_points *points, const struct endpoint *endpoint)
+	struct service_points *points, const struct endpoint *endpoint, uint64_t now_ms)
 {
 	struct service_point *point = service_points_peek(points, endpoint);
 
 	if (!point)
-		return make(points, endpoint);
+		return make(points, endpoint, now_ms);
 	point->endpoint = *endpoint;
 	if (points->used != point) {
 		DL_DELETE(points->used, point);

@@ -1,5 +1,7 @@
 #include "pool/settings.h"
 
+#include <string.h>
+
 const struct setting setting_table[] = {
 #define SETTING(field, variable, default_value, least, most, meaning)                              \
 	{variable, NULL, default_value, least, most, meaning, offsetof(struct settings, field)},
@@ -14,6 +16,14 @@ const struct setting setting_table[] = {
 };
 
 const size_t setting_count = sizeof(setting_table) / sizeof(setting_table[0]);
+
+const struct setting *setting_find(const char *variable)
+{
+	for (size_t i = 0; i < setting_count; i++)
+		if (setting_table[i].variable && strcmp(setting_table[i].variable, variable) == 0)
+			return &setting_table[i];
+	return NULL;
+}
 
 static void set(struct settings *settings, const struct setting *setting, long value)
 {

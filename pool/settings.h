@@ -50,6 +50,15 @@ static inline long setting_of(const long *field)
 extern const struct setting setting_table[];
 extern const size_t setting_count;
 
+/* By its variable. */
+const struct setting *setting_find(const char *variable);
+
+/* Does each service point have one of its own? */
+static inline bool setting_is_of_point(const struct setting *setting)
+{
+	return setting->offset >= offsetof(struct settings, point);
+}
+
 struct settings settings_default(void);
 
 /* Reads a whole decimal number, with nothing before or after it, within the setting's range.

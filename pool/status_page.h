@@ -79,7 +79,8 @@ struct status_page {
 	_Atomic uint32_t sequence; /* odd while what follows, up to the request, is being written */
 	uint32_t rows_offset, row_size, row_count;
 	uint32_t words_offset, words_size;
-	uint32_t counter_count, discard_count, refusal_count, setting_count; /* words, in this order */
+	uint32_t counter_count, discard_count, refusal_count,
+		setting_count; /* words, in this order */
 	uint32_t request_offset, answer_offset;
 	uint64_t made_ms, changed_ms;
 	uint32_t service_points; /* all that there are: those beyond the rows are not shown */
@@ -91,8 +92,8 @@ struct status_page {
 
 	struct status_request request;
 	struct status_answer answer;
-	/* One after the other, each with a 0 at its end: the words of the counters, of the discards,
-	 * of the refusals, and the keys of the settings. */
+	/* One after the other, each with a 0 at its end: the words of the counters, of the
+	 * discards, of the refusals, and the keys of the settings. */
 	char words[STATUS_WORDS_SIZE];
 	_Alignas(64) struct status_row rows[STATUS_ROWS];
 };

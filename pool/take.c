@@ -10,32 +10,15 @@
 #include "pool/proof.h"
 #include "pool/turn.h"
 
-static void recycle_oldest_locked(struct pool *pool, struct connection **doomed)
-	REQUIRES(pool->lock)
+struct service_point *pool_find_point_locked(struct pool *pool, const struct endpoint *endpoint,
+	uint64_t now, struct connection **doomed)
 {
-	struct service_point *oldest = service_points_oldest_idle(&pool->points);
-
-	if (!oldest)
-		return;
-	while (oldest->parked)
-		pool_doom_locked(pool, oldest->parked, DISCARDED_RECYCLED, doomed);
-	service_points_remove(&pool->points, oldest);
-}
-
-/* The service point of endpoint. NULL if there is neither room for a new one nor an idle one to
- * recycle: the endpoint is then served without the pool. */
-static struct service_point *find_point_locked(struct pool *pool, const struct endpoint *endpoint,
-	struct connection **doomed) REQUIRES(pool->lock)
-{
-	unsigned most = (unsigned)pool->settings.max_service_points;
-
-	if (!service_points_peek(&pool->points, endpoint)) {
-		if (most > 0 && pool->points.count >= most)
-			recycle_oldest_locked(pool, doomed);
-		if (most > 0 && pool->points.count >= most)
+	if (!service_points_peek(&pool->points, endpoint) && pool_is_full_locked(pool)) {
+		pool_recycle_locked(pool, doomed);
+		if (pool_is_full_locked(pool))
 			return NULL;
 	}
-	return service_points_find(&pool->points, endpoint);
+	return service_points_find(&pool->points, endpoint, now);
 }
 
 /* A name has many addresses, but getpeername() must say the one that connect() was given. */
@@ -103,8 +86,8 @@ static int put_in_place(
 	connection->point = point;
 	connection->watches = fresh->watches;
 	connection->fork_epoch = fresh->fork_epoch;
+	connection->flushes = fresh->flushes;
 	connection->uses++;
-	count_reuse(pool, point, 1);
 	atomic_store_explicit(&connection->state, CONNECTION_LIVE, memory_order_release);
 	int error = pool->os->reveal(connection, fd, close_on_exec & FD_CLOEXEC);
 	if (error == 0) {
@@ -113,7 +96,6 @@ static int put_in_place(
 		error = pool->os->exchange(connection, fresh, fd);
 	}
 	if (error < 0) {
-		count_reuse(pool, point, -1);
 		connection->point = NULL;
 		return error;
 	}
@@ -123,24 +105,30 @@ static int put_in_place(
 	return 0;
 }
 
-/* Gives connection, which is out of the pool, to the program. 0; -EAGAIN if it was not fit for that
- * and is gone; another error if fd is not to be had. */
+/* Gives connection, which is out of the pool, and counted as reused, to the program. 0; -EAGAIN if
+ * it was not fit for that and is gone; another error if fd is not to be had. */
 static int give(struct pool *pool, struct connection *connection, struct connection *fresh, int fd,
 	int status_flags)
 {
+	struct service_point *point = fresh->point;
 	enum discard why = DISCARDED_UNLIKE;
+	int error = -EAGAIN;
 
-	if (!proof_before_reuse(pool->os, connection, &why) ||
-		!make_alike(pool, connection, fresh, fd, status_flags)) {
-		pool_discard(pool, connection, why);
-		return -EAGAIN;
+	if (proof_before_reuse(pool->os, connection, &why) &&
+		make_alike(pool, connection, fresh, fd, status_flags)) {
+		connection->result_pending = status_flags & O_NONBLOCK;
+		error = put_in_place(pool, connection, fresh, fd);
+		why = DISCARDED_UNLIKE;
 	}
-	connection->result_pending = status_flags & O_NONBLOCK;
-	int error = put_in_place(pool, connection, fresh, fd);
-	if (error == -ESTALE)
+	if (error == 0)
+		return 0;
+	count_reuse(pool, point, -1);
+	if (error == -ESTALE) {
 		pool_release(pool, connection);
-	else if (error < 0)
-		pool_discard(pool, connection, DISCARDED_UNLIKE);
+	} else {
+		service_point_discards(point, why);
+		pool_discard(pool, connection, why);
+	}
 	return error;
 }
 
@@ -176,11 +164,15 @@ static enum taken take_one(struct pool *pool, struct connection *fresh,
 	/* Once, as in between it might be learned by another name. */
 	if (!fresh->point && fresh->turn != TURN_WAITING)
 		fresh->peer.name = names_find(&pool->names, endpoint, endpoint->name);
-	struct service_point *point = find_point_locked(pool, &fresh->peer, &doomed);
+	struct service_point *point = pool_find_point_locked(pool, &fresh->peer, now, &doomed);
 	if (point && !turn_admit_locked(pool, point, fresh, wish->may_wait))
 		taken = TAKEN_LIMITED;
 	else if (point && wish->reuse && !point->settings.off)
 		*connection = choose_locked(pool, point, fresh, now, &doomed);
+	if (*connection)
+		count_reuse(pool, point, 1);
+	if (point)
+		status_note_locked(pool, point);
 	/* Those that do not fit make room for a new one. */
 	if (point && taken == TAKEN_NONE && !*connection)
 		turn_keep_limit_locked(pool, point, &doomed);
@@ -200,6 +192,7 @@ enum taken pool_take(
 	struct connection *connection;
 	enum taken taken;
 
+	status_serve(pool);
 	const struct name *name = fresh->peer.name;
 	fresh->peer = *endpoint;
 	if (fresh->point || fresh->turn == TURN_WAITING)

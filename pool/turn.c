@@ -14,6 +14,7 @@ static bool has_room(const struct service_point *point)
 static void count_in(struct service_point *point, struct connection *fresh)
 {
 	fresh->point = point;
+	fresh->flushes = point->flushes;
 	fresh->opened_counters[1] = &point->opened;
 	fresh->tracker = tracker_of(point->settings.proto);
 	if (point->settings.off)
@@ -55,6 +56,7 @@ bool turn_admit_locked(
 			fresh->may_wait_ms = point->settings.wait_ms;
 			fresh->waits_at = point;
 			DL_APPEND2(point->waiting, fresh, point_prev, point_next);
+			point->waiting_count++;
 			return false;
 		}
 		stats_count(&pool->stats.over_limit);
@@ -72,8 +74,10 @@ void turn_keep_limit_locked(
 		pool_doom_locked(pool, point->parked->point_prev, DISCARDED_LIMIT, doomed);
 }
 
-static void stop_waiting_locked(struct connection *fresh)
+static void stop_waiting_locked(struct pool *pool, struct connection *fresh) REQUIRES(pool->lock)
 {
+	status_note_locked(pool, fresh->waits_at);
+	fresh->waits_at->waiting_count--;
 	DL_DELETE2(fresh->waits_at->waiting, fresh, point_prev, point_next);
 	fresh->waits_at = NULL;
 	fresh->turn = TURN_NONE;
@@ -83,7 +87,7 @@ void turn_pass_on_locked(struct pool *pool, struct service_point *point)
 {
 	while (point->waiting && has_room(point)) {
 		struct connection *fresh = point->waiting;
-		stop_waiting_locked(fresh);
+		stop_waiting_locked(pool, fresh);
 		fresh->turn = TURN_COME;
 		count_in(point, fresh);
 		point->come++;
@@ -94,7 +98,7 @@ void turn_pass_on_locked(struct pool *pool, struct service_point *point)
 void turn_end_locked(struct pool *pool, struct connection *fresh)
 {
 	if (fresh->turn == TURN_WAITING) {
-		stop_waiting_locked(fresh);
+		stop_waiting_locked(pool, fresh);
 		wake_later_locked(pool, fresh);
 	}
 	take_turn_locked(fresh);
@@ -110,19 +114,6 @@ void turn_wake(struct pool *pool, struct connection *woken)
 			pool->os->wake_up(alarm);
 		atomic_fetch_sub(&fresh->wakers, 1);
 	}
-}
-
-void pool_set_limit(struct pool *pool, struct service_point *point, long limit)
-{
-	struct connection *doomed = NULL;
-
-	if (!pool_enter(pool))
-		return;
-	__atomic_store_n(&point->settings.limit, limit, __ATOMIC_RELAXED);
-	turn_keep_limit_locked(pool, point, &doomed);
-	turn_pass_on_locked(pool, point);
-	pool_leave(pool);
-	pool_bury(pool, doomed);
 }
 
 /* ---- the one who waits ---- */
@@ -149,7 +140,7 @@ bool pool_stop_waiting(struct pool *pool, struct call call)
 		return false;
 	bool waits = is_waiting_locked(call);
 	if (waits)
-		stop_waiting_locked(call.connection);
+		stop_waiting_locked(pool, call.connection);
 	pool_leave(pool);
 	return waits;
 }
@@ -157,6 +148,7 @@ bool pool_stop_waiting(struct pool *pool, struct call call)
 void pool_give_up_turn(struct pool *pool, struct call call)
 {
 	struct connection *fresh = call.connection;
+	uint64_t now = pool->os->now_ms();
 
 	if (!pool_enter(pool))
 		return;
@@ -164,7 +156,8 @@ void pool_give_up_turn(struct pool *pool, struct call call)
 		struct service_point *point = fresh->point;
 		take_turn_locked(fresh);
 		fresh->point = NULL;
-		point->in_use--;
+		service_point_left(point, now);
+		status_note_locked(pool, point);
 		turn_pass_on_locked(pool, point);
 	}
 	pool_leave(pool);

@@ -11,6 +11,7 @@
 #include "shim/names.h"
 #include "shim/os.h"
 #include "shim/process.h"
+#include "shim/status.h"
 #include "shim/turn.h"
 
 static bool is_under_way(int result)
@@ -47,7 +48,10 @@ static int connect_for_real(struct call call, int fd, const struct sockaddr *add
 		process_leave(call, false);
 		return result;
 	}
-	process_leave(call, result == 0 && connection_connected(call));
+	bool give_back = result == 0 && connection_connected(call);
+	if (result == 0 && !give_back)
+		status_opened(&process_pool, &call);
+	process_leave(call, give_back);
 	return result;
 }
 
@@ -89,6 +93,7 @@ static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoin
 static int connect_first(struct call call, int fd, const struct sockaddr *address, socklen_t len,
 	struct endpoint *endpoint)
 {
+	status_begin();
 	enum taken taken = try_to_take(call, fd, endpoint);
 	int error = 0;
 

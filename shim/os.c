@@ -305,8 +305,7 @@ static void wake_up(int alarm)
 	set_alarm(alarm, 0, 1);
 }
 
-/* Moves a new descriptor of ours out of the program's way. */
-static int move_to_hidden(int low)
+int os_move_to_hidden(int low)
 {
 	if (low < 0)
 		return low;
@@ -317,12 +316,12 @@ static int move_to_hidden(int low)
 
 int os_open_set(void)
 {
-	return move_to_hidden((int)RAW1(epoll_create1, EPOLL_CLOEXEC));
+	return os_move_to_hidden((int)RAW1(epoll_create1, EPOLL_CLOEXEC));
 }
 
 int os_open_alarm(long ms)
 {
-	int alarm = move_to_hidden((int)RAW2(timerfd_create, CLOCK_MONOTONIC, TFD_CLOEXEC));
+	int alarm = os_move_to_hidden((int)RAW2(timerfd_create, CLOCK_MONOTONIC, TFD_CLOEXEC));
 
 	if (alarm >= 0)
 		set_alarm(alarm, ms / 1000, ms % 1000 * 1000000);

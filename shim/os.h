@@ -32,6 +32,9 @@ void os_log(int level, const struct connection *connection, const char *event, c
 int os_open_alarm(long ms);
 void os_close_alarm(int alarm);
 
+/* Moves a new descriptor of ours out of the program's way. -errno is handed on. */
+int os_move_to_hidden(int low);
+
 /* An epoll set on a hidden number, or -errno. */
 int os_open_set(void);
 

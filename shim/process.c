@@ -12,6 +12,7 @@
 #include "shim/log.h"
 #include "shim/os.h"
 #include "shim/raw.h"
+#include "shim/status.h"
 
 struct pool process_pool;
 
@@ -222,6 +223,7 @@ void process_turn_off(const char *why)
 	if (!process_may_pool() || !atomic_exchange(&process_on, false))
 		return;
 	log_line(1, "the pool is off: ", why, NULL);
+	status_show_off(&process_pool);
 	pool_turn_off(&process_pool);
 }
 
@@ -246,6 +248,7 @@ static void begin_anew(void)
 	pool_after_fork_in_child(&process_pool);
 	os_after_fork_in_child();
 	keeper_after_fork_in_child();
+	status_after_fork_in_child();
 	fdtable_after_fork_in_child();
 	/* Last, as until then nobody else may use the pool. */
 	atomic_store_explicit(&pid, (int)RAW0(getpid), memory_order_release);

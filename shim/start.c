@@ -14,6 +14,7 @@
 #include "shim/process.h"
 #include "shim/raw.h"
 #include "shim/statistics.h"
+#include "shim/status.h"
 
 static void complain(const struct setting *setting, const char *value)
 {
@@ -131,6 +132,19 @@ static void open_statistics(void)
 		atexit(statistics_write);
 }
 
+static void want_status(void)
+{
+	const char *directory = secure_getenv("SP_STATUS_DIR");
+
+	if (!directory || !*directory)
+		return;
+	if (!status_want(directory))
+		log_always("SP_STATUS_DIR=", directory,
+			" is not allowed: a directory's name that begins with /", NULL);
+	else
+		atexit(status_end);
+}
+
 /* A second copy of the library, from another place, would park what this one has hidden. The one
  * that is nearer to libc does the work. */
 EXPORTED const char sppool_is_here[] = "sppool";
@@ -163,6 +177,7 @@ __attribute__((constructor)) static void start(void)
 		if (settings.keeper)
 			keeper_want();
 		open_statistics();
+		want_status();
 		if (settings.see_plugins)
 			plugins_see();
 	}

@@ -14,3 +14,16 @@
 #pragma once
 
 #include <stdbool.h>
+
+/* At start: where the entries are. false if the name is too long, or not absolute. */
+bool status_want(const char *directory);
+
+/* Before a connect() that the pool is told of: the process has a page from now on, if one is
+ * wanted. */
+void status_begin(void);
+
+/* Takes the entry away, when the process ends. */
+void status_end(void);
+
+/* The parent's page is none of the child's. */
+void status_after_fork_in_child(void);

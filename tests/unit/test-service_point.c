@@ -31,7 +31,7 @@ static struct service_point *find(unsigned number)
 {
 	const struct endpoint endpoint = endpoint_number(number);
 
-	return service_points_find(&points, &endpoint);
+	return service_points_find(&points, &endpoint, 0);
 }
 
 static struct service_point *peek(unsigned number)

@@ -1,6 +1,8 @@
 /* Turns at a service point's limit: who waits, who is next, and who lets whom pass. */
 #include "tests/unit/program.h"
 
+#include "pool/manager.h"
+
 #include <fcntl.h>
 
 static void limit_to(long limit)
@@ -17,6 +19,16 @@ static void check_books(void)
 }
 
 TestSuite(turn, .fini = check_books);
+
+/* While it is in use. */
+static void lower_or_raise_to(long limit)
+{
+	const struct rule rule = {.keys = UINT32_MAX, .values = pool.settings.point};
+	struct rule changed = rule;
+
+	changed.values.limit = limit;
+	cr_assert_eq(manager_set(&pool, &changed), 1);
+}
 
 /* A thread that connects: what it was told, and the call that it has under way while it waits. */
 struct caller {
@@ -222,7 +234,7 @@ Test(turn, lowering_the_limit_closes_idle_ones_at_once_and_busy_ones_when_they_a
 		fds[i] = connected_to(1);
 	use_and_close(1);
 	cr_expect_eq(pool.parked_count, 1);
-	pool_set_limit(&pool, pool.points.used, 2);
+	lower_or_raise_to(2);
 	cr_expect_eq(pool.parked_count, 0);
 	finish(fds[0]);
 	cr_expect_eq(pool.parked_count, 0);
@@ -238,7 +250,7 @@ Test(turn, raising_the_limit_gives_those_who_wait_their_turn)
 	struct caller first = call_that_waits(701), second = call_that_waits(702),
 		      third = call_that_waits(703);
 
-	pool_set_limit(&pool, pool.points.used, 3);
+	lower_or_raise_to(3);
 	cr_expect_eq(fake.calls[FAKE_WAKE_UP], 2);
 	try_again(&first);
 	try_again(&second);

@@ -1,0 +1,262 @@
+#include "pool/manager.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "pool/pool_private.h"
+#include "pool/turn.h"
+
+/* Rules that manager_set() keeps. */
+#define KEPT_FIRST 64
+#define KEPT_MOST  4096
+
+/* ---- keeping ---- */
+
+static bool is_same_pattern(const struct pattern *one, const struct pattern *other)
+{
+	return one->kind == other->kind && one->port == other->port &&
+	       one->family == other->family && one->bits == other->bits &&
+	       one->name_len == other->name_len &&
+	       memcmp(one->address, other->address, sizeof(one->address)) == 0 &&
+	       (one->name_len == 0 || memcmp(one->name, other->name, one->name_len) == 0);
+}
+
+/* Room for one more, mapped without the lock. */
+static bool make_room(struct pool *pool)
+{
+	if (!pool_enter(pool))
+		return false;
+	bool full = pool->rules.count == pool->rules.room;
+	size_t kept = pool->rules.count - pool->rules_given, count = pool->rules.count;
+	pool_leave(pool);
+	if (!full)
+		return true;
+	if (kept >= KEPT_MOST)
+		return false;
+	size_t room = count + (kept < KEPT_FIRST ? KEPT_FIRST : kept);
+	struct rule *list = pool->os->map(room * sizeof(*list));
+	if (!list || !pool_enter(pool))
+		return false;
+	/* Another thread may have been here, too. */
+	if (pool->rules.count == pool->rules.room && pool->rules.count < room) {
+		if (pool->rules.count > 0)
+			memcpy(list, pool->rules.list, pool->rules.count * sizeof(*list));
+		pool->rules.list = list;
+		pool->rules.room = room;
+	}
+	pool_leave(pool);
+	return true;
+}
+
+static struct rule *find_kept_locked(struct pool *pool, const struct pattern *pattern)
+	REQUIRES(pool->lock)
+{
+	for (size_t i = pool->rules_given; i < pool->rules.count; i++)
+		if (is_same_pattern(&pool->rules.list[i].pattern, pattern))
+			return &pool->rules.list[i];
+	return NULL;
+}
+
+/* With a copy of its name, as that is in the caller's text. */
+static struct rule *add_kept_locked(struct pool *pool, const struct pattern *pattern)
+	REQUIRES(pool->lock)
+{
+	char *name = NULL;
+
+	if (pool->rules.count == pool->rules.room)
+		return NULL;
+	if (pattern->name_len > 0) {
+		name = slab_alloc(&pool->slab, pattern->name_len);
+		if (!name)
+			return NULL;
+		memcpy(name, pattern->name, pattern->name_len);
+	}
+	struct rule *kept = &pool->rules.list[pool->rules.count++];
+	*kept = (struct rule){.pattern = *pattern};
+	kept->pattern.name = name;
+	return kept;
+}
+
+/* The last rule has the last word, so one that is there already goes to the end. */
+static bool keep_locked(struct pool *pool, const struct rule *rule) REQUIRES(pool->lock)
+{
+	struct rule *kept = find_kept_locked(pool, &rule->pattern);
+	struct rule *end = pool->rules.list + pool->rules.count;
+
+	if (!kept)
+		kept = add_kept_locked(pool, &rule->pattern);
+	else if (kept + 1 < end) {
+		const struct rule moved = *kept;
+		memmove(kept, kept + 1, (size_t)(end - kept - 1) * sizeof(*kept));
+		kept = end - 1;
+		*kept = moved;
+	}
+	if (kept)
+		rule_merge(kept, rule);
+	return kept;
+}
+
+/* ---- the service points that match ---- */
+
+static bool matches(const struct service_point *point, const struct pattern *pattern)
+{
+	return pattern_matches(
+		pattern, point->key.name ? name_text(point->key.name) : NULL, &point->endpoint);
+}
+
+static long count_matches_locked(struct pool *pool, const struct pattern *pattern)
+	REQUIRES(pool->lock)
+{
+	const struct service_point *point;
+	long count = 0;
+
+	DL_FOREACH(pool->points.used, point)
+	{
+		count += matches(point, pattern);
+	}
+	return count;
+}
+
+static void set_point_locked(struct pool *pool, struct service_point *point,
+	const struct rule *rule, struct connection **doomed) REQUIRES(pool->lock)
+{
+	rule_set(rule, &point->settings);
+	turn_keep_limit_locked(pool, point, doomed);
+	turn_pass_on_locked(pool, point);
+	status_note_locked(pool, point);
+}
+
+long manager_set(struct pool *pool, const struct rule *rule)
+{
+	struct connection *doomed = NULL;
+	struct service_point *point;
+
+	if (!make_room(pool))
+		return -ENOMEM;
+	if (!pool_enter(pool))
+		return -EAGAIN;
+	long count = count_matches_locked(pool, &rule->pattern);
+	if (count == 0)
+		count = -ENOENT;
+	else if (!keep_locked(pool, rule))
+		count = -ENOMEM;
+	else {
+		DL_FOREACH(pool->points.used, point)
+		{
+			if (matches(point, &rule->pattern))
+				set_point_locked(pool, point, rule, &doomed);
+		}
+		pool->points_differ = true;
+	}
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+	return count;
+}
+
+long manager_set_defaults(struct pool *pool, const struct rule *rule)
+{
+	if (!pool_enter(pool))
+		return -EAGAIN;
+	rule_set(rule, &pool->settings.point);
+	pool->points_differ = true;
+	pool_leave(pool);
+	return 1;
+}
+
+long manager_set_cap(struct pool *pool, long most)
+{
+	struct connection *doomed = NULL;
+	long gone = 0;
+
+	if (!pool_enter(pool))
+		return -EAGAIN;
+	pool->settings.max_service_points = most;
+	while (most > 0 && pool->points.count > (unsigned long)most &&
+		pool_recycle_locked(pool, &doomed))
+		gone++;
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+	return gone;
+}
+
+long manager_flush(struct pool *pool, const struct pattern *pattern)
+{
+	struct connection *doomed = NULL;
+	struct service_point *point;
+	long closed = -ENOENT;
+
+	if (!pool_enter(pool))
+		return -EAGAIN;
+	DL_FOREACH(pool->points.used, point)
+	{
+		if (!matches(point, pattern))
+			continue;
+		closed = (closed > 0 ? closed : 0) + point->parked_count;
+		point->flushes++;
+		while (point->parked)
+			pool_doom_locked(pool, point->parked, DISCARDED_FLUSHED, &doomed);
+		turn_pass_on_locked(pool, point);
+	}
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+	return closed;
+}
+
+/* ---- FindServicePoint ---- */
+
+static bool make_endpoint_locked(struct pool *pool, const struct pattern *pattern,
+	struct endpoint *endpoint) REQUIRES(pool->lock)
+{
+	char name[NAME_TEXT_MAX];
+
+	memset(endpoint, 0, sizeof(*endpoint));
+	endpoint->port = htons(pattern->port);
+	if (pattern->kind == PATTERN_ADDRESS) {
+		endpoint->family = pattern->family;
+		memcpy(endpoint->address, pattern->address, sizeof(endpoint->address));
+		return true;
+	}
+	if (pattern->name_len > sizeof(name))
+		return false;
+	for (size_t i = 0; i < pattern->name_len; i++) {
+		char c = pattern->name[i];
+		name[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	}
+	endpoint->name = names_intern(&pool->names, name, pattern->name_len);
+	return endpoint->name;
+}
+
+static void look_at(const struct service_point *point, struct point_view *view)
+{
+	*view = (struct point_view){
+		.settings = point->settings,
+		.in_use = point->in_use - point->come,
+		.parked = point->parked_count,
+		.waiting = point->waiting_count,
+		.opened = atomic_load_explicit(&point->opened, memory_order_relaxed),
+		.reused = atomic_load_explicit(&point->reused, memory_order_relaxed),
+		.idle_since_ms = point->in_use > 0 ? 0 : point->idle_since_ms,
+	};
+}
+
+long manager_find(struct pool *pool, const struct pattern *pattern, struct point_view *view)
+{
+	struct connection *doomed = NULL;
+	struct service_point *point = NULL;
+	struct endpoint endpoint;
+	uint64_t now = pool->os->now_ms();
+
+	if (!pool_enter_for_names(pool))
+		return -EAGAIN;
+	if (make_endpoint_locked(pool, pattern, &endpoint))
+		point = pool_find_point_locked(pool, &endpoint, now, &doomed);
+	if (point) {
+		look_at(point, view);
+		status_note_locked(pool, point);
+	}
+	pool_leave(pool);
+	pool_bury(pool, doomed);
+	return point ? 0 : -ENOMEM;
+}
