@@ -165,6 +165,15 @@ long manager_set_defaults(struct pool *pool, const struct rule *rule)
 	return 1;
 }
 
+long manager_get_defaults(struct pool *pool, struct settings *settings)
+{
+	if (!pool_enter(pool))
+		return -EAGAIN;
+	*settings = pool->settings;
+	pool_leave(pool);
+	return 0;
+}
+
 long manager_set_cap(struct pool *pool, long most)
 {
 	struct connection *doomed = NULL;
@@ -252,10 +261,10 @@ long manager_find(struct pool *pool, const struct pattern *pattern, struct point
 		return -EAGAIN;
 	if (make_endpoint_locked(pool, pattern, &endpoint))
 		point = pool_find_point_locked(pool, &endpoint, now, &doomed);
-	if (point) {
-		look_at(point, view);
+	if (point)
 		status_note_locked(pool, point);
-	}
+	if (point && view)
+		look_at(point, view);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
 	return point ? 0 : -ENOMEM;

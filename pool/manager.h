@@ -27,6 +27,9 @@ long manager_set(struct pool *pool, const struct rule *rule);
  * are stay as they are. 1, or -EAGAIN. */
 long manager_set_defaults(struct pool *pool, const struct rule *rule);
 
+/* What they are now. 0, or -EAGAIN. */
+long manager_get_defaults(struct pool *pool, struct settings *settings);
+
 /* MaxServicePoints: those beyond it go, the least recently used first, as far as they are idle, and
  * the others when they are. 0: no cap. Returns how many went. */
 long manager_set_cap(struct pool *pool, long most);
@@ -44,5 +47,5 @@ struct point_view {
 };
 
 /* FindServicePoint: the service point of one host and port, made if there is none. -ENOMEM: there
- * are as many as there may be, and all of them are in use. */
+ * are as many as there may be, and all of them are in use. view may be NULL. */
 long manager_find(struct pool *pool, const struct pattern *pattern, struct point_view *view);

@@ -478,6 +478,12 @@ static bool read_value(struct word word, const struct setting *setting, int64_t 
 	return *value >= setting->least && *value <= setting->most;
 }
 
+void rule_set_value(struct rule *rule, const struct setting *setting, long value)
+{
+	rule->keys |= UINT32_C(1) << field_of(setting);
+	*field(&rule->values, field_of(setting)) = value;
+}
+
 static bool read_setting(const struct reader *reader, struct word word, struct rule *rule)
 {
 	struct word value = word, key;
@@ -492,8 +498,7 @@ static bool read_setting(const struct reader *reader, struct word word, struct r
 		return refuse_value(reader, word, setting, "has no value");
 	if (!read_value(value, setting, &number))
 		return refuse_value(reader, word, setting, "is not allowed");
-	rule->keys |= UINT32_C(1) << field_of(setting);
-	*field(&rule->values, field_of(setting)) = (long)number;
+	rule_set_value(rule, setting, (long)number);
 	return true;
 }
 

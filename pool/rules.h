@@ -91,8 +91,9 @@ bool rule_parse_settings(const char *text, size_t len, struct rule *rule,
 bool pattern_matches(
 	const struct pattern *pattern, const char *name, const struct endpoint *endpoint);
 
-/* Sets what this rule says, whatever its pattern; and makes a rule say what another one says, too.
- */
+/* Makes a rule set one setting of service points more, to a value that is allowed; sets what a rule
+ * says, whatever its pattern; and makes a rule say what another one says, too. */
+void rule_set_value(struct rule *rule, const struct setting *setting, long value);
 void rule_set(const struct rule *rule, struct point_settings *settings);
 void rule_merge(struct rule *rule, const struct rule *other);
 
