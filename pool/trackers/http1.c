@@ -252,6 +252,13 @@ enum spot {
 	NUMBER_REST,
 };
 
+/* Whether there is anything where an element of a list belongs. */
+enum element {
+	ELEMENT_NONE, /* the value begins here: there may be no elements at all */
+	ELEMENT_DUE,  /* after a comma */
+	ELEMENT_SEEN,
+};
+
 enum {
 	VERSION_1_0 = 1 << 0,
 	LENGTH_KNOWN = 1 << 1,
@@ -273,6 +280,7 @@ struct message {
 	uint8_t method;   /* its meaning */
 	uint8_t header;   /* enum header: whose value is being read */
 	uint8_t spot;     /* enum spot */
+	uint8_t element;  /* enum element */
 	uint8_t flags;
 };
 
@@ -346,6 +354,19 @@ static void read_transfer_encoding(struct http1 *http1, struct message *message,
 	} else {
 		lose(http1, REFUSED_LENGTH);
 	}
+}
+
+/* A list without anything before, between or after its commas is one that its sender may not make
+ * (RFC 9110 5.6.1.1), and that parsers read in different ways: some give up at such a comma, and
+ * never see the options behind it. */
+static void read_comma(struct http1 *http1, struct message *message, uint8_t byte)
+{
+	if (is_ows(byte))
+		return;
+	if ((byte == ',' && message->element != ELEMENT_SEEN) ||
+		(byte == '\r' && message->element == ELEMENT_DUE))
+		lose(http1, REFUSED_MALFORMED);
+	message->element = byte == ',' ? ELEMENT_DUE : ELEMENT_SEEN;
 }
 
 /* Reads a byte of one word of a list. */
@@ -473,6 +494,7 @@ static void end_name(struct http1 *http1, struct message *message)
 	message->phase = NAMED_VALUE;
 	message->header = name->meaning;
 	message->spot = BEFORE;
+	message->element = ELEMENT_NONE;
 	message->word = (struct candidates){0};
 	if (name->meaning == CONTENT_LENGTH) {
 		if (message->flags & (LENGTH_KNOWN | CHUNKED))
@@ -497,12 +519,14 @@ static void read_value(struct http1 *http1, struct message *message, uint8_t byt
 		break;
 	case CONNECTION:
 		read_connection(http1, message, byte);
+		read_comma(http1, message, byte);
 		break;
 	case CREDENTIALS:
 		read_credentials(http1, message, byte);
 		break;
 	case KEEP_ALIVE:
 		read_keep_alive(http1, message, byte);
+		read_comma(http1, message, byte);
 		break;
 	}
 }

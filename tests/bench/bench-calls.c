@@ -2,34 +2,17 @@
  * line per measurement: its name and the nanoseconds of one round.
  */
 #include <arpa/inet.h>
-#include <err.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#define REQUEST  "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-#define RESPONSE "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#include "tests/bench/bench.h"
 
 static struct sockaddr_in server;
-
-static double now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static void check(int failed, const char *what)
-{
-	if (failed)
-		err(1, "%s", what);
-}
 
 /* Answers one request after the other on one connection after the other. */
 static void *serve(void *listener)

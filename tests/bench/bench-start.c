@@ -2,20 +2,12 @@
  * turn: ROUNDS LIBRARY LIBRARY PROGRAM [ARGUMENT...]. Prints a line per round: nanoseconds under
  * the first, and under the second.
  */
-#include <err.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 
-static double now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
+#include "tests/bench/bench.h"
 
 static double time_of(const char *library, char **argv)
 {

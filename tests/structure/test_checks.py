@@ -132,6 +132,17 @@ def unformatted_code_is_found(workshop):
     finds(check('check-format', workshop.directory), 'bad.h:1:')
 
 
+def fuzzing_fails_however_the_target_does(workshop):
+    """libFuzzer ends with 77 when it found something, which meson would count as skipped."""
+    for status in 0, 1, 77:
+        target = workshop.file('target', f'#!/bin/sh\nexit {status}\n')
+        os.chmod(target, 0o700)
+        result = subprocess.run([os.path.join(ROOT, 'scripts', 'fuzz'), target, 'corpus'],
+                                stderr=subprocess.PIPE, text=True)
+        assert result.returncode == bool(status), (status, result.returncode)
+        assert (f'ended with {status}' in result.stderr) == bool(status), result.stderr
+
+
 def sppool_and_meson_agree_on_the_version(_workshop):
     with open(os.path.join(ROOT, 'meson.build'), encoding='utf-8') as file:
         version = re.search(r"^\s*version: '([^']+)'", file.read(), re.MULTILINE)[1]
@@ -158,6 +169,7 @@ TESTS = (
     a_library_with_thread_local_storage_that_allocates_is_found,
     formatted_code_is_allowed,
     unformatted_code_is_found,
+    fuzzing_fails_however_the_target_does,
     sppool_and_meson_agree_on_the_version,
 )
 

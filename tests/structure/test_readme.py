@@ -111,7 +111,10 @@ def it_installs(command, workshop):
 
 
 def bench_prints(command, _workshop):
-    assert 'read-file' in succeeds(f'{command} --runs 1 --build {BUILD}')
+    output = succeeds(f'{command} --runs 1 --points 100 --build {BUILD}')
+    assert 'read-file' in output, output
+    ratios = re.findall(r'^points-.*\n  10 .*\n  100 .*\n  ratio +[0-9.]+ ', output, re.MULTILINE)
+    assert len(ratios) == 4, output
 
 
 def by_ci(_command, _workshop):

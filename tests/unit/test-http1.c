@@ -385,6 +385,8 @@ static const struct conversation lengths[] = {
 		SENT(GET), RECEIVED(OK_WITH("Content-Length: 3"))}, "length"},
 	{"a list of lengths", {
 		SENT(GET), RECEIVED("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi")}, "length"},
+	{"a length after an empty element", {SENT(GET_WITH("Content-Length: ,2"))}, "length"},
+	{"a length before an empty element", {SENT(GET_WITH("Content-Length: 2,"))}, "length"},
 	{"Content-Length with a sign", {SENT(GET_WITH("Content-Length: +2"))}, "length"},
 	{"Content-Length below 0", {SENT(GET_WITH("Content-Length: -2"))}, "length"},
 	{"Content-Length in hex", {SENT(GET_WITH("Content-Length: 0x2"))}, "length"},
@@ -413,6 +415,8 @@ static const struct conversation lengths[] = {
 		SENT(GET_WITH("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"))}, "length"},
 	{"chunked twice", {SENT(GET_WITH("Transfer-Encoding: chunked, chunked"))}, "length"},
 	{"gzip, chunked", {SENT(GET_WITH("Transfer-Encoding: gzip, chunked"))}, "length"},
+	{"chunked after an empty element", {SENT(GET_WITH("Transfer-Encoding: ,chunked"))}, "length"},
+	{"chunked before an empty element", {SENT(GET_WITH("Transfer-Encoding: chunked,"))}, "length"},
 	{"identity", {SENT(GET_WITH("Transfer-Encoding: identity"))}, "length"},
 	{"chunked with a parameter", {SENT(GET_WITH("Transfer-Encoding: chunked;q=1"))}, "length"},
 	{"chunked and another word", {SENT(GET_WITH("Transfer-Encoding: chunked x"))}, "length"},
@@ -512,8 +516,25 @@ static const struct conversation who_closes[] = {
 	{"close in a second header", {
 		SENT(GET), RECEIVED(OK_WITH("Connection: keep-alive\r\nConnection: close"))},
 		"asked_to_close"},
-	{"close after empty elements", {
-		SENT(GET), RECEIVED(OK_WITH("Connection: ,, ,close,"))}, "asked_to_close"},
+	{"keep-alive after an empty element", {
+		SENT(GET), RECEIVED("HTTP/1.0 200 OK\r\nConnection:,keep-alive\r\n"
+				    "Content-Length: 2\r\n\r\nhi")}, "malformed"},
+	{"keep-alive after an element of spaces", {
+		SENT("GET / HTTP/1.0\r\nConnection: \t, keep-alive\r\n\r\n")}, "malformed"},
+	{"an empty element in the middle", {
+		SENT(GET_WITH("Connection: keep-alive, ,\tfoo"))}, "malformed"},
+	{"two commas", {SENT(GET), RECEIVED(OK_WITH("Connection: keep-alive,,foo"))}, "malformed"},
+	{"an empty element at the end", {
+		SENT(GET), RECEIVED(OK_WITH("Connection: keep-alive, "))}, "malformed"},
+	{"nothing but a comma", {SENT(GET_WITH("Connection: ,"))}, "malformed"},
+	{"an empty element in the second header", {
+		SENT(GET_WITH("Connection: foo\r\nConnection: ,foo"))}, "malformed"},
+	{"an empty element in Proxy-Connection", {
+		SENT(GET_WITH("Proxy-Connection: ,keep-alive"))}, "malformed"},
+	{"close before an empty element: the first refusal stays", {
+		SENT(GET), RECEIVED(OK_WITH("Connection: close,"))}, "asked_to_close"},
+	{"close after an empty element", {
+		SENT(GET), RECEIVED(OK_WITH("Connection: ,close"))}, "malformed"},
 	{"Proxy-Connection: close", {
 		SENT(GET_WITH("Proxy-Connection: close")), RECEIVED(OK)}, "asked_to_close"},
 	{"options that only resemble close", {
@@ -523,6 +544,7 @@ static const struct conversation who_closes[] = {
 		SENT(GET), RECEIVED(OK_WITH("Connection: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 					    ", close"))}, "asked_to_close"},
 	{"an empty Connection", {SENT(GET_WITH("Connection:")), RECEIVED(OK)}, "none"},
+	{"a Connection of spaces", {SENT(GET_WITH("Connection: \t ")), RECEIVED(OK)}, "none"},
 	{"Connection: Upgrade", {SENT(GET_WITH("Connection: Upgrade")), RECEIVED(OK)}, "none"},
 	{"two options without a comma", {SENT(GET_WITH("Connection: foo close"))}, "malformed"},
 	{"an option in quotes", {SENT(GET_WITH("Connection: \"close\""))}, "malformed"},
@@ -559,6 +581,15 @@ static const struct conversation who_closes[] = {
 	{"unknown parameters of Keep-Alive", {
 		SENT(GET), RECEIVED(OK_WITH("Keep-Alive: 300, foo=timeout=0, timeouts=0;bar, a=\"b\""))},
 		"none"},
+	{"parameters of Keep-Alive with space around", {
+		SENT(GET), RECEIVED(OK_WITH("Keep-Alive: \ttimeout=5 , max=9 , foo "))}, "none"},
+	{"an empty Keep-Alive", {SENT(GET), RECEIVED(OK_WITH("Keep-Alive:"))}, "none"},
+	{"an empty parameter before a timeout", {
+		SENT(GET), RECEIVED(OK_WITH("Keep-Alive: ,timeout=5"))}, "malformed"},
+	{"an empty parameter after a timeout", {
+		SENT(GET), RECEIVED(OK_WITH("Keep-Alive: timeout=5 , , max=9"))}, "malformed"},
+	{"an empty parameter at the end", {
+		SENT(GET), RECEIVED(OK_WITH("Keep-Alive: timeout=5,"))}, "malformed"},
 	{"an empty timeout", {SENT(GET), RECEIVED(OK_WITH("Keep-Alive: timeout="))}, "malformed"},
 	{"a timeout without a value", {SENT(GET), RECEIVED(OK_WITH("Keep-Alive: timeout"))}, "malformed"},
 	{"a timeout that is no number", {
