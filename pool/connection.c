@@ -213,7 +213,8 @@ void connection_reset(
 	atomic_store_explicit(&connection->fd, -1, memory_order_relaxed);
 	atomic_store_explicit(&connection->hidden, -1, memory_order_relaxed);
 	connection->result_pending = false;
-	connection->turn = TURN_NONE;
+	atomic_store_explicit(&connection->turn, TURN_NONE, memory_order_relaxed);
+	connection->impatient = false;
 	connection->prefix_len = 0;
 	connection->family = (uint16_t)family;
 	connection->fork_epoch = fork_epoch;

@@ -57,8 +57,7 @@ static void inherit(struct pool *pool, struct connection *connection)
 			pool->os->lose(connection);
 	}
 	connection->point = NULL;
-	connection->turn = TURN_NONE;
-	atomic_store(&connection->wakers, 0);
+	atomic_store(&connection->turn, TURN_NONE);
 	connection_refuse(connection, REFUSED_FORKED);
 	connection_end(connection);
 }
@@ -86,7 +85,8 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct p
 		.defaults = &pool->settings.point,
 		.rules = &pool->rules,
 	};
-	pool->parked = pool->free = pool->woken = NULL;
+	pool->parked = pool->free = NULL;
+	pool->woken.count = 0;
 	pool->parked_count = 0;
 	atomic_store(&pool->orphans, NULL);
 	/* Those that were taken out of the pool are left lying, as one of them may be in the hands

@@ -34,6 +34,9 @@ bool options_record(struct options *options, int level, int name, const void *va
 /* Was this option, an int, set to this value? */
 bool options_have(const struct options *options, int level, int name, int value);
 
+/* SO_SNDTIMEO, as far as it was set, in milliseconds, rounded up; 0: none. */
+long options_send_timeout_ms(const struct options *options);
+
 /* Can a connection with options parked be made like a socket with options fresh? Pure. */
 bool options_match(const struct options *parked, const struct options *fresh);
 

@@ -121,12 +121,16 @@ bool pool_enter_for_names(struct pool *pool)
 
 void pool_leave(struct pool *pool)
 {
-	struct connection *woken = pool->woken;
+	const struct woken woken = pool->woken;
+	uint64_t signals_before = pool->signals_before;
 
-	pool->woken = NULL;
+	pool->woken.count = 0;
 	status_show_locked(pool);
-	unlock_pool(pool);
-	turn_wake(pool, woken);
+	lock_release(&pool->lock, pool->os);
+	/* Before a signal handler can run, and jump away: nobody else would wake them. */
+	for (unsigned i = 0; i < woken.count; i++)
+		pool->os->wake_all(woken.words[i]);
+	pool->os->restore_signals(signals_before);
 }
 
 static struct connection *make_locked(struct pool *pool) REQUIRES(pool->lock)

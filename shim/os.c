@@ -291,18 +291,9 @@ static int close_number(int fd)
 	return result;
 }
 
-static void set_alarm(int alarm, time_t seconds, long nanoseconds)
+static void wake_all(_Atomic uint32_t *word)
 {
-	const struct itimerspec when = {
-		.it_value = {.tv_sec = seconds, .tv_nsec = nanoseconds},
-	};
-
-	RAW4(timerfd_settime, alarm, 0, &when, NULL);
-}
-
-static void wake_up(int alarm)
-{
-	set_alarm(alarm, 0, 1);
+	RAW3(futex, word, FUTEX_WAKE_PRIVATE, INT_MAX);
 }
 
 int os_move_to_hidden(int low)
@@ -317,24 +308,6 @@ int os_move_to_hidden(int low)
 int os_open_set(void)
 {
 	return os_move_to_hidden((int)RAW1(epoll_create1, EPOLL_CLOEXEC));
-}
-
-int os_open_alarm(long ms)
-{
-	int alarm = os_move_to_hidden((int)RAW2(timerfd_create, CLOCK_MONOTONIC, TFD_CLOEXEC));
-
-	if (alarm >= 0)
-		set_alarm(alarm, ms / 1000, ms % 1000 * 1000000);
-	return alarm;
-}
-
-void os_close_alarm(int alarm)
-{
-	struct itimerspec left;
-
-	/* Unless the program has closed it behind our back, and has a file there. */
-	if (RAW2(timerfd_gettime, alarm, &left) == 0)
-		RAW1(close, alarm);
 }
 
 void os_log(int level, const struct connection *connection, const char *event, const char *why)
@@ -380,6 +353,6 @@ const struct pool_os real_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
-	.wake_up = wake_up,
+	.wake_all = wake_all,
 	.note = note,
 };
