@@ -1,21 +1,22 @@
 /* fork(): one process, one pool. */
 
+#include "pool/layout.h"
 #include "pool/pool_private.h"
 
 #include "pool/proof.h"
 
-void pool_shared_descriptors(struct pool *pool)
+HOT void pool_shared_descriptors(struct pool *pool)
 {
 	atomic_fetch_add_explicit(&pool->fork_epoch, 1, memory_order_seq_cst);
 }
 
-void pool_begin_copy(struct pool *pool)
+HOT void pool_begin_copy(struct pool *pool)
 {
 	atomic_fetch_add_explicit(&pool->copies_under_way, 1, memory_order_seq_cst);
 	pool_shared_descriptors(pool);
 }
 
-void pool_end_copy(struct pool *pool)
+HOT void pool_end_copy(struct pool *pool)
 {
 	pool_shared_descriptors(pool);
 	atomic_fetch_sub_explicit(&pool->copies_under_way, 1, memory_order_seq_cst);
@@ -23,7 +24,7 @@ void pool_end_copy(struct pool *pool)
 
 /* The lock is held over the fork, so that the child's lists are whole. It is not to be had where a
  * signal handler that interrupted the pool forks: such a child does without a pool. */
-LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *pool)
+LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_prepare_fork(struct pool *pool)
 {
 	bool locked = lock_acquire(&pool->lock, pool->os);
 
@@ -32,7 +33,7 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *po
 		atomic_store(&pool->fork_owner, pool->os->thread_id());
 }
 
-LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_parent(struct pool *pool)
+LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_after_fork_in_parent(struct pool *pool)
 {
 	/* Once more, as the child has also what was opened after the first time. */
 	pool_shared_descriptors(pool);
@@ -62,7 +63,7 @@ static void inherit(struct pool *pool, struct connection *connection)
 	connection_end(connection);
 }
 
-LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct pool *pool)
+LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_after_fork_in_child(struct pool *pool)
 {
 	struct connection *connection = atomic_load(&pool->made);
 	bool whole = atomic_load(&pool->fork_owner) == pool->os->thread_id();

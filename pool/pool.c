@@ -2,13 +2,14 @@
 
 #include <string.h>
 
+#include "pool/layout.h"
 #include "pool/pool_private.h"
 #include "pool/turn.h"
 
 /* Bytes that are mapped at a time. */
 #define MEMORY_CHUNK 65536
 
-void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings)
+HOT void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings)
 {
 	*pool = (struct pool){.os = os, .settings = *settings};
 	atomic_store(&pool->parked_most, (unsigned)settings->max_parked);
@@ -18,14 +19,14 @@ void pool_init(struct pool *pool, const struct pool_os *os, const struct setting
 	pool->names.slab = &pool->slab;
 }
 
-void pool_set_rules(struct pool *pool, const struct rules *rules)
+HOT void pool_set_rules(struct pool *pool, const struct rules *rules)
 {
 	pool->rules = *rules;
 	pool->rules_given = rules->count;
 	pool->points_differ = rules->count > 0;
 }
 
-uint32_t pool_fork_epoch(struct pool *pool)
+HOT uint32_t pool_fork_epoch(struct pool *pool)
 {
 	return atomic_load_explicit(&pool->fork_epoch, memory_order_relaxed);
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "pool/layout.h"
 #include "shim/libc.h"
 #include "shim/os.h"
 #include "shim/process.h"
@@ -18,7 +19,7 @@ static int to_libc_result(int result)
 	return -1;
 }
 
-static int close_tracked(int fd, struct call call)
+COLD static int close_tracked(int fd, struct call call)
 {
 	uint64_t signals = real_os.block_signals();
 

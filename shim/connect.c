@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 
+#include "pool/layout.h"
 #include "pool/proof.h"
 #include "shim/libc.h"
 #include "shim/log.h"
@@ -37,7 +38,8 @@ static int connect_untracked(int fd, const struct sockaddr *address, socklen_t l
 	return result;
 }
 
-static int connect_for_real(struct call call, int fd, const struct sockaddr *address, socklen_t len)
+COLD static int connect_for_real(
+	struct call call, int fd, const struct sockaddr *address, socklen_t len)
 {
 	if (log_wants(3))
 		os_log(3, call.connection, "opening", "");
@@ -75,7 +77,7 @@ static int connect_in_background(
 }
 
 /* The caller has begun to connect, and ends it. */
-static enum taken take(struct call call, int fd, struct endpoint *endpoint)
+COLD static enum taken take(struct call call, int fd, struct endpoint *endpoint)
 {
 	struct connection *fresh = call.connection;
 
@@ -90,7 +92,7 @@ static enum taken take(struct call call, int fd, struct endpoint *endpoint)
 }
 
 /* Is the first connect() of a socket answered from the pool? */
-static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoint)
+COLD static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoint)
 {
 	uint64_t signals = real_os.block_signals();
 
@@ -109,8 +111,8 @@ static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoin
 	return taken;
 }
 
-static int connect_first(struct call call, int fd, const struct sockaddr *address, socklen_t len,
-	struct endpoint *endpoint)
+COLD static int connect_first(struct call call, int fd, const struct sockaddr *address,
+	socklen_t len, struct endpoint *endpoint)
 {
 	status_begin();
 	enum taken taken = try_to_take(call, fd, endpoint);
@@ -148,7 +150,7 @@ static int connect_first(struct call call, int fd, const struct sockaddr *addres
 /* A program that has a connect() under way may ask again how it went. The kernel says 0 once, and
  * EISCONN after that (inet_stream_connect() in net/ipv4/af_inet.c); of a reused connection it would
  * say what the use before left to be said. */
-static int connect_reused_again(struct call call)
+COLD static int connect_reused_again(struct call call)
 {
 	bool pending = atomic_exchange(&call.connection->result_pending, false);
 
@@ -159,7 +161,8 @@ static int connect_reused_again(struct call call)
 	return -1;
 }
 
-static int connect_tracked(struct call call, int fd, const struct sockaddr *address, socklen_t len)
+COLD static int connect_tracked(
+	struct call call, int fd, const struct sockaddr *address, socklen_t len)
 {
 	struct connection *connection = call.connection;
 	struct endpoint endpoint;
