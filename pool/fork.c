@@ -75,7 +75,7 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_after_fork_in_child(stru
 	atomic_store(&pool->on_the_way, 0);
 	pool->stats = (struct stats){0};
 	/* The page is the parent's. */
-	pool->status = (struct status){0};
+	pool->status = (struct status){.page = NULL};
 	if (!whole) {
 		lock_break(&pool->lock);
 		return;
