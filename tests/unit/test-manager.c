@@ -567,6 +567,22 @@ Test(manager, shorter_defaults_are_kept_although_others_were_parked_longer)
 	cr_expect_eq(point_number(1)->parked_count, 1);
 }
 
+Test(manager, defaults_are_got_as_they_are_now)
+{
+	struct settings settings;
+
+	set_defaults("*:* limit=3 idle=2000");
+	manager_set_cap(&pool, 7);
+	memset(&settings, 0x55, sizeof(settings));
+	cr_assert_eq(manager_get_defaults(&pool, &settings), 0);
+	cr_expect_eq(settings.point.limit, 3);
+	cr_expect_eq(settings.point.idle_ms, 2000);
+	cr_expect_eq(settings.point.lease_ms, -1);
+	cr_expect_eq(settings.max_service_points, 7);
+	break_the_lock();
+	cr_expect_eq(manager_get_defaults(&pool, &settings), -EAGAIN);
+}
+
 /* ---- the cap ---- */
 
 Test(manager, a_lower_cap_closes_the_least_recently_used_first)
