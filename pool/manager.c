@@ -166,6 +166,24 @@ static void set_point_locked(struct pool *pool, struct service_point *point,
 	status_note_locked(pool, point);
 }
 
+/* No more than so many can be told of their turn while the lock is held. Those of one service point
+ * hand it on, but not to those of another where nobody's turn has come yet. */
+static void pass_on_all(struct pool *pool)
+{
+	struct service_point *point;
+	bool more = true;
+
+	while (more && pool_enter(pool)) {
+		DL_FOREACH(pool->points.used, point)
+		{
+			if (point->come == 0)
+				turn_pass_on_locked(pool, point);
+		}
+		more = pool->woken.count > 0;
+		pool_leave(pool);
+	}
+}
+
 long manager_set(struct pool *pool, const struct rule *rule)
 {
 	struct connection *doomed = NULL;
@@ -187,7 +205,10 @@ long manager_set(struct pool *pool, const struct rule *rule)
 		}
 		pool->points_differ = true;
 	}
+	bool more = pool->woken.count > 0;
 	pool_leave(pool);
+	if (more)
+		pass_on_all(pool);
 	pool_bury(pool, doomed);
 	return count;
 }

@@ -154,9 +154,6 @@ void status_forget_locked(struct pool *pool, struct service_point *point)
 	status->rows_taken[(point->row - 1) / 64] &= ~(UINT64_C(1) << (point->row - 1) % 64);
 }
 
-/* Its header cannot say so, as it does not know struct pool. */
-void status_show_locked(struct pool *pool) REQUIRES(pool->lock);
-
 void status_show_locked(struct pool *pool)
 {
 	struct status *status = &pool->status;

@@ -271,9 +271,10 @@ static void check_point(const struct service_point *point)
 	}
 	MUST(point->in_use == in_use);
 	MUST(point->waiting_count == waiting);
-	/* What is idle is never beyond the limit, and nobody waits for what is to be had. */
+	/* What is idle is never beyond the limit, and nobody waits for what is to be had, unless
+	 * somebody's turn has come who hands it on. */
 	MUST(limit == 0 || point->parked_count == 0 || open <= limit);
-	MUST(!point->waiting || (limit > 0 && point->in_use >= limit));
+	MUST(!point->waiting || (limit > 0 && point->in_use >= limit) || point->come > 0);
 	MUST(point->settings.idle_ms != 0 || point->parked_count == 0);
 }
 

@@ -264,6 +264,28 @@ Test(manager, no_limit_gives_all_of_those_who_wait_their_turn)
 	}
 }
 
+/* There is room for so many words to be told of at a time. */
+Test(manager, a_higher_limit_reaches_all_who_wait_wherever_they_do)
+{
+	struct caller callers[3 * WOKEN_MOST];
+
+	set_defaults("*:* limit=1");
+	for (unsigned number = 1; number <= 3; number++)
+		connected_to(number);
+	for (unsigned i = 0; i < COUNT(callers); i++) {
+		callers[i] = call_connect_to(open_socket(), endpoint_number(1 + i % 3));
+		cr_assert_eq(callers[i].taken, TAKEN_LIMITED);
+	}
+	cr_expect_eq(set("*:* limit=0"), 3);
+	for (unsigned i = 0; i < 3; i++)
+		cr_expect_eq(callers[i].call.connection->turn, TURN_COME, "the first of each");
+	for (unsigned i = 0; i < COUNT(callers); i++) {
+		cr_expect_eq(callers[i].call.connection->turn, TURN_COME);
+		try_again(&callers[i]);
+		cr_expect_eq(callers[i].taken, TAKEN_NONE);
+	}
+}
+
 Test(manager, how_long_one_waits_is_what_was_set_last)
 {
 	connected_to(1);
