@@ -436,7 +436,8 @@ Test(manager, the_name_in_a_rule_is_kept_and_the_callers_text_is_not_needed)
 	cr_expect_eq(point_of(name)->settings.limit, 7);
 }
 
-static struct rule given[2];
+/* With room for more, as there is where some of them were bad. */
+static struct rule given[4];
 
 static void pool_with_rules(const char *text)
 {
@@ -513,6 +514,25 @@ Test(manager, setting_the_same_again_and_again_needs_no_more_room)
 	}
 	cr_expect_leq(pool.rules.count, 6);
 	cr_expect_eq(point_number(1)->settings.limit, 6);
+	learn("a.example", 2, 1);
+	use_and_close(2);
+	size_t count = pool.rules.count;
+	set("a.example:80 limit=4");
+	set("A.EXAMPLE:80 limit=5");
+	set("a.Example:80 limit=6 idle=7");
+	cr_expect_eq(pool.rules.count, count + 1, "upper and lower case are the same");
+}
+
+Test(manager, the_rules_that_were_given_stay_as_they_are)
+{
+	struct rule before[2];
+
+	pool_with_rules("10.0.0.1:80 limit=2; 10.0.0.0/8:80 limit=3");
+	memcpy(before, given, sizeof(before));
+	use_and_close(1);
+	set("10.0.0.1:80 limit=4");
+	set("10.0.0.0/8:80 limit=5");
+	cr_expect_eq(memcmp(before, given, sizeof(before)), 0);
 }
 
 Test(manager, hundreds_of_patterns_are_kept_and_the_first_of_them_still_holds)
@@ -926,6 +946,31 @@ Test(manager, another_thread_may_keep_something_meanwhile)
 	fake.before[FAKE_MAP] = set_something_else;
 	cr_expect_eq(set("10.0.0.1:80 limit=4"), 1);
 	cr_assert_null(fake.before[FAKE_MAP]);
+	recycle_all();
+	use_and_close(1);
+	cr_expect_eq(point_number(1)->settings.limit, 4);
+	cr_expect_eq(point_number(1)->settings.uses, 3);
+}
+
+/* More than the list that this one maps has room for. */
+static void set_many_things(void)
+{
+	char text[64];
+
+	for (unsigned i = 0; i < 128; i++) {
+		snprintf(text, sizeof(text), "10.0.0.%u/8:80 uses=3", i);
+		cr_assert_eq(set(text), 1);
+	}
+}
+
+Test(manager, another_thread_may_keep_more_meanwhile_than_there_would_have_been_room_for)
+{
+	use_and_close(1);
+	fake.before[FAKE_MAP] = set_many_things;
+	long result = set("10.0.0.1:80 limit=4");
+	cr_expect(result == 1 || result == -ENOMEM);
+	cr_expect_geq(pool.rules.room, pool.rules.count);
+	cr_expect_eq(set("10.0.0.1:80 limit=4"), 1);
 	recycle_all();
 	use_and_close(1);
 	cr_expect_eq(point_number(1)->settings.limit, 4);

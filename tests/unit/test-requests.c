@@ -226,6 +226,11 @@ static const struct {
 	{BYTES("reset 10.0.0.1:80 limit=1"), NULL},
 	{BYTES("quit"), "that is no request: set, default, cap or flush"},
 
+	{BYTES("set10.0.0.1:80 limit=1"), NULL},
+	{BYTES("defaultlimit=1"), NULL},
+	{BYTES("cap1"), NULL},
+	{BYTES("flush10.0.0.1:80"), "that is no request: set, default, cap or flush"},
+
 	{BYTES("set "), "host:port is missing"},
 	{BYTES("set     "), "host:port is missing"},
 	{BYTES("set ;;\n;"), "host:port is missing"},
@@ -241,6 +246,7 @@ static const struct {
 	{BYTES("set 10.0.0.1:80 limit=1 colour=red"), NULL},
 	{BYTES("set 10.0.0.1:80 limit=1; 10.0.0.1:80 idle=5"),
 		"10.0.0.1:80 is one rule too many: it and those after it are left out"},
+	{BYTES("set 10.0.0.1 limit=1; 10.0.0.2:80"), "10.0.0.1 has no port"},
 	{BYTES("set 10.0.0.1:80 limit=1\n10.0.0.1:80 idle=5"), NULL},
 	{BYTES("set 10.0.0.1:80 limit=1\nflush 10.0.0.1:80"), NULL},
 	{BYTES("set 10.0.0.1:80 limit=1;x"), NULL},
@@ -268,6 +274,7 @@ static const struct {
 	{BYTES("cap 1000001"), NULL},
 	{BYTES("cap 99999999999999999999999999"), NULL},
 	{BYTES("cap 000000000000000000000000001"), NULL},
+	{BYTES("cap 0000000000000001"), NULL},
 	{BYTES("cap 1 "), NULL},
 	{BYTES("cap  1"), NULL},
 	{BYTES("cap 1 2"), NULL},

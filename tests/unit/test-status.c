@@ -5,7 +5,10 @@
 #include "pool/requests.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -403,6 +406,59 @@ Test(status, at_rest_every_sequence_is_even_and_with_each_writing_another_one)
 	cr_expect_neq(row->sequence, sequence);
 }
 
+/* Of which memory may be read only: its first writing is looked at. */
+static const _Atomic uint32_t *watched;
+static uint8_t *guarded;
+static size_t guarded_size;
+static volatile sig_atomic_t seen_even, seen_odd;
+
+static void look_at_sequence(int signal)
+{
+	(void)signal;
+	if (*watched % 2)
+		seen_odd++;
+	else
+		seen_even++;
+	mprotect(guarded, guarded_size, PROT_READ | PROT_WRITE);
+}
+
+/* A page whose memory may not be written to from 64 bytes behind this offset on. */
+static struct status_page *page_guarded_from(size_t offset)
+{
+	const size_t unit = (size_t)sysconf(_SC_PAGESIZE);
+	const size_t front = (offset + 64 + unit - 1) / unit * unit;
+	uint8_t *area = mmap(NULL, front + sizeof(page) + unit, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert(area != MAP_FAILED);
+	guarded = area + front;
+	guarded_size = sizeof(page) / unit * unit;
+	return (struct status_page *)(void *)(guarded - 64 - offset);
+}
+
+Test(status, while_it_is_written_a_sequence_is_odd)
+{
+	static const size_t offsets[] = {0, offsetof(struct status_page, rows)};
+
+	signal(SIGSEGV, look_at_sequence);
+	for (size_t i = 0; i < COUNT(offsets); i++) {
+		pool_with(settings_default());
+		struct status_page *own = page_guarded_from(offsets[i]);
+		status_open(&pool, own, 1);
+		connected_to(1);
+		use_and_close(2);
+		watched = i == 0 ? &own->sequence : &own->rows[0].sequence;
+		cr_assert((const uint8_t *)watched < guarded);
+		cr_assert_eq(*watched % 2, 0);
+		seen_odd = seen_even = 0;
+		cr_assert_eq(mprotect(guarded, guarded_size, PROT_READ), 0);
+		use_and_close(1);
+		cr_expect_eq(seen_odd, 1, "%zu", i);
+		cr_expect_eq(seen_even, 0, "%zu", i);
+		cr_expect_eq(*watched % 2, 0);
+	}
+}
+
 Test(status, a_page_that_begins_later_shows_what_there_is_already)
 {
 	pool_with(settings_default());
@@ -603,6 +659,20 @@ Test(status, a_length_beyond_the_size_is_the_size)
 		status_serve(&pool);
 		expect_answer(number, -EINVAL, "that is no request: set, default, cap or flush");
 	}
+}
+
+Test(status, the_number_of_the_answer_is_written_and_never_read)
+{
+	ask(1, "cap 11");
+	status_serve(&pool);
+	page.answer.number = 7;
+	page.request.text[4] = '9';
+	status_serve(&pool);
+	cr_expect_eq(pool.settings.max_service_points, 11, "it was served");
+	page.answer.number = 2;
+	ask(2, "cap 12");
+	status_serve(&pool);
+	cr_expect_eq(pool.settings.max_service_points, 12, "it was not");
 }
 
 /* Who asked writes another text while his request is being served. */
