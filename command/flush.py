@@ -3,7 +3,7 @@
 from command.common import REQUIRED, USAGE, Failure, parse_options
 from command.request import OPTIONS, WHEN, ask, counted, pid_of
 
-SUMMARY = 'close the connections that a running program\'s pool has parked'
+SUMMARY = 'close what the pool of a running program has parked'
 HELP = f'''\
 Usage: sppool flush [--wait=SECONDS] [--dir=DIR] PID [HOST:PORT]
 

@@ -10,16 +10,16 @@ def cell(text):
     return printable(str(text)).encode('ascii', 'backslashreplace').decode()
 
 
-def aligned(titles, rows):
-    """Lines: the titles and the rows, each column as wide as its widest cell. What begins with <
-    among the titles is to stand at the left, and the last column has no end."""
+def aligned(titles, rows, gap='  '):
+    """Lines: the titles and the rows, each column as wide as its widest cell. A column
+    whose title begins with < stands at the left."""
     left = [title.startswith('<') for title in titles]
     rows = [[title.lstrip('<') for title in titles], *rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         cells = (text.ljust(width) if at_left else text.rjust(width)
                  for text, width, at_left in zip(row, widths, left))
-        yield '  '.join(cells).rstrip()
+        yield gap.join(cells).rstrip()
 
 
 def percent(part, whole):

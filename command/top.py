@@ -52,8 +52,9 @@ SORTS = {
     'idle': lambda line: -line.idle,
 }
 
-TITLES = ('PID', '<HOST:PORT', '<PROTOCOL', 'IN-USE', 'PARKED', 'WAITING', 'OPENED', 'REUSED',
-          'REUSE', 'RATE/s', 'IDLE', 'REFUSED', '<WHY')
+# Short, as a terminal has 80 columns
+TITLES = ('PID', '<HOST:PORT', '<PROTO', 'USE', 'PARK', 'WAIT', 'OPENED', 'REUSED', 'REUSE',
+          'RATE', 'IDLE', '<REFUSED')
 
 
 class Line:
@@ -68,16 +69,20 @@ class Line:
 
     def cells(self, many):
         point = self.point
-        reasons = sorted(point.refused.items(), key=lambda item: (-item[1], item[0]))
-        why = [f'{word} {count}' if len(reasons) > 1 else word for word, count in reasons]
-        if len(why) > REASONS_SHOWN:
-            why[REASONS_SHOWN:] = ['...']
         cells = [host_and_port(point.host, point.port), cell(point.protocol),
                  *map(str, (point.in_use, point.parked, point.waiting, point.opened,
                             point.reused)),
                  percent(point.reused, self.uses), f'{self.rate:.1f}',
-                 span(self.idle) if point.idle_since else '-', str(self.refused), ', '.join(why)]
+                 span(self.idle) if point.idle_since else '-', self.why()]
         return [str(self.process.pid), *cells] if many else cells
+
+    def why(self):
+        """How many were closed, not parked, and the most frequent reasons."""
+        reasons = sorted(self.point.refused.items(), key=lambda item: (-item[1], item[0]))
+        if len(reasons) < 2:
+            return ''.join(f'{count} {word}' for word, count in reasons) or '0'
+        shown = ', '.join(f'{word} {count}' for word, count in reasons[:REASONS_SHOWN])
+        return f'{self.refused}: {shown}' + (', ...' if reasons[REASONS_SHOWN:] else '')
 
     def described(self):
         """As JSON has it."""
@@ -149,7 +154,7 @@ class View:
     def table(self):
         many = len(self.found) != 1 or not self.pid
         titles = TITLES if many else TITLES[1:]
-        return list(aligned(titles, [line.cells(many) for line in self.lines]))
+        return list(aligned(titles, [line.cells(many) for line in self.lines], ' '))
 
     def described(self):
         return {'time': round(self.now, 3),
