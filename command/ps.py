@@ -31,12 +31,15 @@ def main(arguments):
     options, others = parse_options(arguments, {'--json': True, '--dir': REQUIRED}, anywhere=True)
     if others:
         raise Failure('ps takes no arguments', USAGE)
-    found = list(processes(options.get('--dir'), say))
+    complaints = []
+    found = list(processes(options.get('--dir'), complaints.append))
+    for complaint in complaints:
+        say(complaint)
     if '--json' in options:
         print(json.dumps([described(process) for process in found]))
         return
     print('\n'.join(aligned(TITLES, map(row_of, found))))
-    if not found:
+    if not found and not complaints:
         say(f'no process has a page in {location(options.get("--dir"))}')
 
 
