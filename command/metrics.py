@@ -64,22 +64,24 @@ class Families:
         self.families = {}
 
     def add(self, name, kind, meaning, labels, value):
-        """Samples that differ in nothing are one: their sum."""
+        """LABELS as they are written. Samples that differ in nothing are one: their sum."""
         _, _, samples = self.families.setdefault(name, (kind, meaning, {}))
-        key = tuple(labels.items())
-        samples[key] = samples.get(key, 0) + value
+        samples[labels] = samples.get(labels, 0) + value
 
     def lines(self):
         for name, (kind, meaning, samples) in self.families.items():
             yield f'# HELP {name} {escaped(meaning)}'
             yield f'# TYPE {name} {kind}'
             for labels, value in samples.items():
-                shown = ','.join(f'{label}="{quoted(text)}"' for label, text in labels)
-                yield f'{name}{{{shown}}} {value}' if shown else f'{name} {value}'
+                yield f'{name}{{{labels}}} {value}' if labels else f'{name} {value}'
 
 
 def escaped(text):
     return text.replace('\\', '\\\\').replace('\n', '\\n')
+
+
+def written(**labels):
+    return ','.join(f'{label}="{quoted(text)}"' for label, text in labels.items())
 
 
 def quoted(text):
@@ -88,8 +90,8 @@ def quoted(text):
 
 def exposition(found, unreadable):
     families = Families()
-    families.add('sppool_processes', 'gauge', 'Processes that have a status page.', {}, len(found))
-    families.add('sppool_unreadable_pages', 'gauge', 'Status pages that could not be read.', {},
+    families.add('sppool_processes', 'gauge', 'Processes that have a status page.', '', len(found))
+    families.add('sppool_unreadable_pages', 'gauge', 'Status pages that could not be read.', '',
                  unreadable)
     for process in found:
         add_process(families, process)
@@ -100,7 +102,7 @@ def exposition(found, unreadable):
 
 
 def labels_of(process):
-    return {'pid': process.pid, 'program': process.program}
+    return written(pid=process.pid, program=process.program)
 
 
 def add_process(families, process):
@@ -131,12 +133,12 @@ def add_reasons(families, prefix, labels, counts):
             ('refused', 'Connections that were closed, not parked.', counts.refused)):
         for word, value in reasons.items():
             families.add(f'sppool_{prefix}{name}_total', 'counter', meaning,
-                         {**labels, 'reason': word}, value)
+                         f'{labels},{written(reason=word)}', value)
 
 
 def add_point(families, process, point):
-    labels = {**labels_of(process), 'host': point.host, 'port': point.port,
-              'protocol': point.protocol}
+    labels = f'{labels_of(process)},' + written(host=point.host, port=point.port,
+                                                protocol=point.protocol)
     prefix = 'service_point_'
     for name, kind, meaning, value in (
             ('opened_total', 'counter', 'Connections to the service point that were opened.',
