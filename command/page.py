@@ -292,7 +292,7 @@ class Page:
         *numbers, protocol, address, name = self.row_more.unpack_from(data, ROW.size)
         keys = self.words[3]
         idle_since = row.idle_since_ms and clock.seconds(row.idle_since_ms)
-        return Point(row.id, string_of(name), string_of(address), row.port & 0xffff,
+        return Point(row.id, string_of(name), string_of(address), row.port,
                      string_of(protocol), clock.seconds(row.made_ms), idle_since, row.in_use,
                      row.parked, row.waiting, row.opened, row.reused, dict(zip(keys, numbers)),
                      *self.reasons(numbers[len(keys):]))

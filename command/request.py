@@ -5,7 +5,7 @@ import os
 import re
 import time
 
-from command.common import USAGE, Failure, printable
+from command.common import USAGE, Failure
 from command.page import REQUEST_SIZE, open_one
 
 WAIT_S = 2
@@ -81,7 +81,7 @@ def answer_to(page, number, deadline):
     while True:
         answered, result, text = page.answer()
         if answered == number:
-            return result, printable(text)
+            return result, text
         wait_for(page, deadline, 'not carried out yet. It will be at the program\'s next connect() '
                  'or close(), or within about a second with SP_KEEPER=1')
 

@@ -123,6 +123,9 @@ def ps_lists_processes(workshop):
     with shown(workshop.directory, pages.page(ME, off=1, since=1)):
         text, _ = sppool('ps', where=workshop.directory)
         assert text.splitlines()[1].split()[-1] == 'off', text
+    with shown(workshop.directory, pages.page(ME, since=(1 << 64) - 1)):
+        described, = json.loads(sppool('ps', '--json', where=workshop.directory)[0])
+        assert abs(described['since'] - time.time()) < DEADLINE_S, 'a time that is still to come'
 
 
 def no_process_is_no_failure(workshop):
@@ -508,15 +511,17 @@ def a_broken_page_hides_no_other(workshop):
 def what_is_no_page_is_refused_in_one_line(workshop):
     """Other files that the process has open; none of them is read, or waited for."""
     reader, writer = os.pipe()
+    os.mkfifo(workshop.path('fifo'))  # to open it anew would be to wait for somebody who writes
+    hung = os.open(workshop.path('fifo'), os.O_RDONLY | os.O_NONBLOCK)
     plain = os.open(workshop.file('plain', 'x' * 200000), os.O_RDONLY)
     directory, null = os.open('/', os.O_RDONLY), os.open('/dev/null', os.O_RDONLY)
     with memory(me(), seals=0) as unsealed, memory(me(), seals=pages.fcntl.F_SEAL_GROW) as half:
-        for fd in reader, writer, plain, directory, null, unsealed, half:
+        for fd in reader, writer, hung, plain, directory, null, unsealed, half:
             with entry(workshop.directory, fd):
                 refuses(f'{ME}: (what its entry names is no status page'
                         '|cannot be looked into: its entry names no file)', 'top', ME,
                         where=workshop.directory)
-    for fd in reader, writer, plain, directory, null:
+    for fd in reader, writer, hung, plain, directory, null:
         os.close(fd)
 
 
@@ -624,7 +629,8 @@ def mutant(chance, whole, numbers, number):
             data[start + chance.randrange(1000)] = chance.randrange(256)
     elif kind == 2:
         for _ in range(chance.randint(1, 10)):
-            at = chance.choice([pages.MORE_AT, pages.ROWS_AT]) + 8 * chance.randrange(240)
+            at = chance.choice([pages.TIMES_AT, pages.TIMES_AT, pages.MORE_AT, pages.ROWS_AT])
+            at += 8 * chance.randrange(2 if at == pages.TIMES_AT else 240)
             struct.pack_into('=Q', data, at, chance.getrandbits(64) >> chance.randrange(64))
     elif kind == 3:
         # All of it would be 256 wild rows, for which there is no time each time.
