@@ -39,6 +39,7 @@ void pool_doom_locked(struct pool *pool, struct connection *connection, enum dis
 	pool_unlink_locked(pool, connection);
 	connection->discard = (uint8_t)why;
 	DL_APPEND(*doomed, connection);
+	atomic_fetch_add(&pool->on_the_way, 1);
 }
 
 void pool_discard(struct pool *pool, struct connection *connection, enum discard why)
@@ -60,6 +61,7 @@ void pool_bury(struct pool *pool, struct connection *doomed)
 		struct connection *connection = doomed;
 		DL_DELETE(doomed, connection);
 		pool_discard(pool, connection, (enum discard)connection->discard);
+		atomic_fetch_sub(&pool->on_the_way, 1);
 	}
 }
 

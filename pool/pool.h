@@ -39,7 +39,8 @@ struct pool {
 	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
 	_Atomic uint32_t credentials; /* changes with the process's user, groups or root */
 	_Atomic unsigned parked_most;
-	_Atomic unsigned on_the_way; /* connections that are being parked: they have two numbers */
+	_Atomic unsigned on_the_way; /* connections that have a number which they are about to give
+				      * up: being parked, taken or discarded */
 	_Atomic bool off;            /* for good: pool_turn_off() */
 	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
 	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */

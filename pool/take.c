@@ -169,8 +169,10 @@ static enum taken take_one(struct pool *pool, struct connection *fresh,
 		taken = TAKEN_LIMITED;
 	else if (point && wish->reuse && !point->settings.off)
 		*connection = choose_locked(pool, point, fresh, now, &doomed);
-	if (*connection)
+	if (*connection) {
 		count_reuse(pool, point, 1);
+		atomic_fetch_add(&pool->on_the_way, 1);
+	}
 	if (point)
 		status_note_locked(pool, point);
 	/* Those that do not fit make room for a new one. */
@@ -201,6 +203,7 @@ enum taken pool_take(
 	while ((taken = take_one(pool, fresh, endpoint, &wish, &connection)) == TAKEN_NONE &&
 		connection) {
 		int error = give(pool, connection, fresh, fd, status_flags);
+		atomic_fetch_sub(&pool->on_the_way, 1);
 		if (error == 0)
 			return status_flags & O_NONBLOCK ? TAKEN_PENDING : TAKEN_DONE;
 		if (error != -EAGAIN)

@@ -114,8 +114,11 @@ COLD static enum taken try_to_take(struct call call, int fd, struct endpoint *en
 COLD static int connect_first(struct call call, int fd, const struct sockaddr *address,
 	socklen_t len, struct endpoint *endpoint)
 {
+	/* Before it can be seen that it came to something. */
+	stats_count(&process_pool.stats.connects);
 	status_begin();
 	enum taken taken = try_to_take(call, fd, endpoint);
+	bool waited = taken == TAKEN_LIMITED;
 	int error = 0;
 
 	while (taken == TAKEN_LIMITED && (error = turn_wait(call)) == 0)
@@ -126,10 +129,14 @@ COLD static int connect_first(struct call call, int fd, const struct sockaddr *a
 	if (taken == TAKEN_BUSY && connection_is_current(call))
 		connection_refuse(call.connection, REFUSED_IN_FLIGHT);
 	if (taken == TAKEN_BUSY) {
+		bool ended = waited && !connection_is_current(call);
 		connection_leave(call);
+		/* What is on the number now may be anything. */
+		if (ended)
+			return process_bad_descriptor();
+		atomic_fetch_sub_explicit(&process_pool.stats.connects, 1, memory_order_relaxed);
 		return connect_untracked(fd, address, len);
 	}
-	stats_count(&process_pool.stats.connects);
 	switch (taken) {
 	case TAKEN_DONE:
 		return 0;
