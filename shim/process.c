@@ -169,12 +169,13 @@ COLD static bool awaited_room(unsigned count)
 	return pool_make_room(&process_pool, count) > 0 || awaited;
 }
 
-/* Also where there is nothing left to close, as it may have been closed since the call failed. */
+/* Also where there is nothing left to close, as that may have been done since the call failed. */
 static bool made_room(unsigned count)
 {
 	return (errno == EMFILE || errno == ENFILE) && process_may_pool() &&
 	       (pool_make_room(&process_pool, count) > 0 || awaited_room(count) ||
-		       atomic_load_explicit(&process_pool.stats.parked, memory_order_relaxed) > 0);
+		       atomic_load_explicit(&process_pool.stats.connects, memory_order_relaxed) >
+			       0);
 }
 
 bool process_made_room(void)

@@ -51,6 +51,9 @@ void process_ensure_room(void);
  * if it was for want of descriptors, and parked connections have made room. */
 bool process_made_room(void);
 
+/* How often that is worth it, for one call. */
+#define TRIES_MOST 8
+
 /* The same for a call that wants a number above some other: all of them make room. The other one is
  * for a call that wants a number where they are. */
 bool process_made_all_room(void);
