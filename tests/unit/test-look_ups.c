@@ -125,6 +125,19 @@ Test(look_ups, strangers_and_addresses_are_not_one_and_the_same)
 	cr_expect_null(look_ups_use(&ups, &two), "or the address itself");
 }
 
+Test(look_ups, an_address_that_was_asked_for_and_not_connected_to_is_not_forgotten)
+{
+	for (unsigned number = 1; number <= LOOK_UPS_MAX + 1; number++)
+		resolve(&name_itself, number, 1);
+	for (unsigned number = 2; number <= LOOK_UPS_MAX + 1; number++) {
+		const struct endpoint endpoint = to(number);
+		look_ups_use(&ups, &endpoint);
+	}
+	resolve(name_number(1), 1, 1);
+	const struct endpoint one = to(1);
+	cr_expect_null(look_ups_use(&ups, &one));
+}
+
 Test(look_ups, a_mapped_address_is_the_address)
 {
 	struct endpoint mapped = {.family = AF_INET6, .address = {[10] = 0xff, [11] = 0xff, 10}};

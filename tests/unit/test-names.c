@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "pool/requests.h"
+
 static void setup(void)
 {
 	pool_with(settings_default());
@@ -95,6 +97,17 @@ Test(names, of_an_address_with_two_names_it_must_be_said_which)
 	cr_expect_eq(pool.stats.refused[REFUSED_AMBIGUOUS], 1);
 	fd = connected_by(one, 1);
 	cr_expect(is_refused(fd), "the program keeps answers, so the latest is none to go by");
+}
+
+Test(names, one_that_is_for_an_unknown_name_gets_none_of_the_addresss_own)
+{
+	finish(connected_by(&name_itself, 1));
+	cr_expect_eq(pool.parked_count, 1);
+	learn("one.example", 1, 1);
+	learn("two.example", 1, 1);
+	finish(connected_to(1));
+	cr_expect_eq(pool.stats.reused, 0);
+	cr_expect_eq(pool.parked_count, 1);
 }
 
 Test(names, a_program_that_always_says_which_goes_on_being_believed)
@@ -284,6 +297,9 @@ Test(names, without_the_lock_nobody_knows_what_was_learned)
 	cr_expect_null(learn("www.contoso.com", 1, 1));
 	fake_release(&pool.lock);
 	cr_expect(is_refused(connected_to(1)));
+	const struct name *other = learn("other.example", 1, 1);
+	cr_expect_not(is_refused(connected_by(other, 1)));
+	cr_expect(is_refused(connected_to(1)), "it may be for the one that was not learned");
 }
 
 static char *memory_left(void)
@@ -320,6 +336,29 @@ Test(names, answers_of_many_addresses_that_change_are_bounded_too)
 	cr_expect_eq(pool.names.lost_count, NAMES_LOST_MAX);
 }
 
+Test(names, what_is_found_again_is_not_forgotten)
+{
+	for (unsigned i = 0; i < 2 * NAMES_LOST_MAX; i++) {
+		learn("rotating.example", 1000 + i, 1);
+		learn("many.example", 1, NAME_ADDRESSES_MAX + 1);
+	}
+	cr_expect_not(atomic_load(&pool.names.forgot));
+	cr_expect_str_eq(host_on(connected_to(NAME_ADDRESSES_MAX + 1)), "many.example");
+}
+
+Test(names, a_loss_is_what_the_answer_denies)
+{
+	struct answer answer = {.families = FAMILY_IPV6};
+	bool lost;
+
+	learn("www.contoso.com", 1, 1);
+	cr_assert(names_learn(&pool.names, "www.contoso.com", 15, &answer, &lost));
+	cr_expect_not(lost);
+	answer.families = FAMILY_IPV4;
+	cr_assert(names_learn(&pool.names, "www.contoso.com", 15, &answer, &lost));
+	cr_expect(lost);
+}
+
 static void rule_for(const char *text)
 {
 	static struct rule list[4];
@@ -353,6 +392,47 @@ Test(names, a_rule_for_an_address_holds_also_if_it_is_the_first)
 	uint64_t second = use_and_close(2);
 	cr_expect_eq(use_and_close(2), second);
 	cr_expect_eq(pool.parked_count, 1);
+}
+
+Test(names, addresses_apart_are_apart_from_each_other)
+{
+	rule_for("10.0.0.1:* uses=1; 10.0.0.2:* uses=2");
+	learn("multi.example", 1, 3);
+	for (unsigned number = 1; number <= 3; number++)
+		cr_expect_eq(connection_on(connected_to(number))->point->settings.uses, number % 3);
+	cr_expect_eq(pool.points.count, 3);
+}
+
+Test(names, a_rule_that_is_given_while_it_is_in_use_sets_an_address_apart)
+{
+	char problem[REQUEST_PROBLEM_SIZE];
+
+	learn("multi.example", 1, 2);
+	use_and_close(1);
+	use_and_close(2);
+	cr_expect_eq(request_serve(&pool, "set 10.0.0.2:80 uses=2", 22, problem), 1, "%s", problem);
+	cr_expect_eq(pool.points.count, 1);
+	const struct service_point *apart = connection_on(connected_to(2))->point;
+	cr_expect_eq(pool.points.count, 2);
+	cr_expect_eq(apart->settings.uses, 2);
+}
+
+Test(names, one_that_waits_for_its_turn_is_for_the_same_service_point_after)
+{
+	rule_for("10.0.0.2:* limit=1");
+	learn("multi.example", 1, 2);
+	int busy = connected_to(2), fd = open_socket();
+	struct endpoint endpoint = endpoint_number(2);
+	struct call call = connection_enter(connection_on(fd));
+
+	cr_assert(connection_begin_connect(call));
+	cr_assert_eq(pool_take(&pool, call.connection, fd, &endpoint), TAKEN_LIMITED);
+	close_socket(busy);
+	cr_expect_eq(pool_take(&pool, call.connection, fd, &endpoint), TAKEN_NONE);
+	cr_expect_eq(pool.points.count, 1);
+	cr_expect_eq(call.connection->point, pool.points.used);
+	connect_for_real(call, fd);
+	close_socket(fd);
 }
 
 Test(names, a_rule_for_another_port_sets_no_address_apart)
