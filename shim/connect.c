@@ -184,10 +184,10 @@ COLD static int connect_tracked(
 		connection_leave(call);
 		return connect_untracked(fd, address, len);
 	}
-	if (is_address)
-		endpoint.name = names_latest();
-	if (is_address && fresh && process_may_pool())
+	if (is_address && fresh && process_may_pool()) {
+		endpoint.name = names_latest(&endpoint);
 		return connect_first(call, fd, address, len, &endpoint);
+	}
 	if (is_address && reused && process_may_pool())
 		return connect_reused_again(call);
 	/* Not an address, or AF_UNSPEC, which dissolves the association: connect(2). */
