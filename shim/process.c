@@ -12,6 +12,7 @@
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/os.h"
+#include "shim/own.h"
 #include "shim/raw.h"
 #include "shim/status.h"
 
@@ -29,7 +30,7 @@ static _Atomic int pid;
 
 static void begin_anew(void);
 
-static bool is_own_process(void)
+bool process_is_own(void)
 {
 	if (!os_claim_copied_memory())
 		return RAW0(getpid) == atomic_load_explicit(&pid, memory_order_acquire);
@@ -41,7 +42,7 @@ static bool is_own_process(void)
 
 bool process_may_pool(void)
 {
-	return process_is_on() && is_own_process();
+	return process_is_on() && process_is_own();
 }
 
 int process_bad_descriptor(void)
@@ -221,11 +222,17 @@ COLD void process_track(int fd, int family, uint32_t epoch)
 
 COLD void process_turn_off(const char *why)
 {
-	if (!process_may_pool() || !atomic_exchange(&process_on, false))
+	bool first = process_may_pool() && atomic_exchange(&process_on, false);
+
+	/* For good; and if another thread is just turning it off, not before the keeper has ended: a
+	 * sandbox may be for all threads, and kill. */
+	keeper_pause();
+	if (!first)
 		return;
 	log_line(1, "the pool is off: ", why, NULL);
 	status_show_off(&process_pool);
 	pool_turn_off(&process_pool);
+	own_close_set();
 }
 
 /* ---- fork ---- */
@@ -245,6 +252,8 @@ static void after_fork_in_parent(void)
 
 static void begin_anew(void)
 {
+	/* The keeper's set is the parent's, too: what the child closes must stay in it. */
+	own_after_fork_in_child();
 	/* It goes by the thread's number in the parent. */
 	pool_after_fork_in_child(&process_pool);
 	os_after_fork_in_child();
