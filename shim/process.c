@@ -224,8 +224,8 @@ COLD void process_turn_off(const char *why)
 {
 	bool first = process_may_pool() && atomic_exchange(&process_on, false);
 
-	/* For good; and if another thread is just turning it off, not before the keeper has ended: a
-	 * sandbox may be for all threads, and kill. */
+	/* For good; and if another thread is just turning it off, not before the keeper has ended:
+	 * a sandbox may be for all threads, and kill. */
 	keeper_pause();
 	if (!first)
 		return;
