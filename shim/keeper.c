@@ -1,6 +1,7 @@
 #include "shim/keeper.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <time.h>
 
@@ -107,7 +108,7 @@ static void keep(void)
 	for (;;) {
 		/* In this order, as the first stills the bell. */
 		int set = own_number(OWN_SET);
-		if (set < 0 || atomic_load(&pauses) > 0 || !process_is_on())
+		if (set < 0 || atomic_load(&pauses) > 0 || atomic_load(&failed) || !process_is_on())
 			return;
 		long next = pool_expire(&process_pool);
 		int timeout = next >= 0 && next < TICK_MS ? (int)next + 1 : TICK_MS;
@@ -183,9 +184,14 @@ bool keeper_pause(void)
 		return false;
 	atomic_fetch_add(&pauses, 1);
 	if (may_be_there()) {
-		uint64_t signals = real_os.block_signals();
+		/* Not by real_os, which turns the pool off where that is refused, and so comes
+		 * here. */
+		const uint64_t all = ~UINT64_C(0);
+		uint64_t before = 0;
+		bool blocked = RAW4(rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof(all)) == 0;
 		await_end();
-		real_os.restore_signals(signals);
+		if (blocked)
+			RAW4(rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	}
 	return true;
 }
@@ -198,6 +204,12 @@ void keeper_resume(bool paused)
 	/* There is something left that the program may not come back to. */
 	if (process_pool.parked_count > 0)
 		keeper_start();
+}
+
+void keeper_give_up(void)
+{
+	atomic_store(&failed, true);
+	own_ring(true);
 }
 
 void keeper_rest(void)

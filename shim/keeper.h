@@ -24,6 +24,9 @@ void keeper_start(void);
 bool keeper_pause(void);
 void keeper_resume(bool paused);
 
+/* There is none any more, soon, in this process. */
+void keeper_give_up(void);
+
 /* There is none until the program makes a socket. */
 void keeper_rest(void);
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "shim/fdtable.h"
+#include "shim/keeper.h"
 #include "shim/os.h"
 #include "shim/process.h"
 #include "shim/raw.h"
@@ -197,6 +198,21 @@ void own_close_page(void)
 
 	if (page >= 0)
 		close_now(OWN_PAGE, page);
+}
+
+unsigned own_give_way(void)
+{
+	bool set = own_number(OWN_SET) >= 0, page = own_number(OWN_PAGE) >= 0;
+
+	if (set) {
+		keeper_give_up();
+		own_close_set();
+	}
+	if (page) {
+		own_close_page();
+		status_page_moved(-1);
+	}
+	return (set ? 2 : 0) + (page ? 1 : 0);
 }
 
 /* ---- to another number ---- */

@@ -45,6 +45,9 @@ bool own_ring(bool on);
 void own_close_set(void);
 void own_close_page(void);
 
+/* The program is short of descriptors: closes all that are ours, for good. Returns how many. */
+unsigned own_give_way(void);
+
 /* The number is wanted by the program. */
 void own_make_way(int fd);
 

@@ -101,12 +101,19 @@ COLD static int move_down(int fd)
 	return lower < fd ? lower : fd;
 }
 
+/* Ours that are no connections go where those are not enough. */
+static unsigned make_room(unsigned count)
+{
+	unsigned made = pool_make_room(&process_pool, count);
+
+	return made > 0 && made == count ? made : made + own_give_way();
+}
+
 bool process_opened_at_lowest(int fd)
 {
 	/* The program is running short, and may be about to open files by calls that cannot be seen
 	 * to fail: so all of them go. */
-	return !os_is_crowded(fd) || !process_may_pool() ||
-	       pool_make_room(&process_pool, UINT_MAX) == 0;
+	return !os_is_crowded(fd) || !process_may_pool() || make_room(UINT_MAX) == 0;
 }
 
 /* SCM_MAX_FD: include/net/scm.h */
@@ -120,7 +127,7 @@ void process_ensure_room_for_many(void)
 	/* No system call is made to find out: a datagram may be what is received. */
 	if (os_is_crowded(atomic_load_explicit(&highest_opened, memory_order_relaxed) + MANY) &&
 		process_may_pool())
-		pool_make_room(&process_pool, UINT_MAX);
+		make_room(UINT_MAX);
 }
 
 void process_opened_pair(int numbers[2])
@@ -167,7 +174,7 @@ COLD static bool awaited_room(unsigned count)
 		RAW0(sched_yield);
 		awaited = true;
 	}
-	return pool_make_room(&process_pool, count) > 0 || awaited;
+	return make_room(count) > 0 || awaited;
 }
 
 static bool made_room(unsigned count)

@@ -55,6 +55,24 @@ def kills_all():
     is_the_same("apart", "kills_all")
 
 
+@claim("a program that opens all it may has every number, also those of the keeper and the page")
+def opens_all():
+    for limit in "16", "20":
+        argv = ["prlimit", f"--nofile={limit}:{limit}", program("limits"),
+                "numbers_among_connections", "{1}"]
+        for result in compare(argv, ["keepalive"] * 2, env={**KEEPER, **PAGE},
+                              descriptors_vary=SAME):
+            expect(b"EMFILE" in result.stdout, f"never at the limit: {result}")
+
+
+@claim("a sandbox made unseen, that refuses what the keeper needs")
+def refuses():
+    calls = ("rt_sigprocmask", "epoll_ctl", "futex", "sched_yield", "getpid", "gettid", "fstat")
+    for call in calls:
+        compare([program("sandbox"), "refuse", "{0}", "inline", call], env=KEEPER,
+                descriptors_vary=SAME)
+
+
 @claim("unshare() of what only a process of one thread may unshare")
 def new_user_namespace():
     is_the_same("apart", "new_user_namespace")
