@@ -180,7 +180,7 @@ COLD static bool awaited_room(unsigned count)
 static bool made_room(unsigned count)
 {
 	return (errno == EMFILE || errno == ENFILE) && process_may_pool() &&
-	       (pool_make_room(&process_pool, count) > 0 || awaited_room(count));
+	       (make_room(count) > 0 || awaited_room(count));
 }
 
 bool process_made_room(void)
