@@ -30,7 +30,7 @@ def watched(name, scenario, modes=CLOSES, **env):
 
 def of_bare_thread():
     if sanitized():
-        raise Skip("a sanitizer's runtime knows of no thread that libc does not know of")
+        raise Skip("with a sanitizer it is one of libc's, and its runtime has another")
 
 
 @claim("a process ends with the program's last thread, whatever main() did")
@@ -41,6 +41,7 @@ def leaves_main():
 
 @claim("a program that ends its thread by number has ended")
 def exits_by_number():
+    of_bare_thread()
     is_the_same("apart", "exits_by_number")
 
 
@@ -52,6 +53,7 @@ def socket_in_handler():
 
 @claim("a sandbox for all threads finds only those of the program")
 def kills_all():
+    of_bare_thread()
     is_the_same("apart", "kills_all")
 
 
@@ -75,22 +77,26 @@ def refuses():
 
 @claim("unshare() of what only a process of one thread may unshare")
 def new_user_namespace():
+    of_bare_thread()
     is_the_same("apart", "new_user_namespace")
 
 
 @claim("setns() to what only a process of one thread may enter")
 def enters_mount_namespace():
+    of_bare_thread()
     is_the_same("apart", "enters_mount_namespace")
 
 
 @claim("no thread has a right that the program has given up")
 def changes_rights():
+    of_bare_thread()
     plain, _ = is_the_same("apart", "changes_rights")
     expect(b"not all" not in plain.stdout, f"{plain}")
 
 
 @claim("the keeper is there again after a call that failed")
 def fails_to_change():
+    of_bare_thread()
     _, lines = watched("apart", "fails_to_change")
     threads = [line for line in lines if line.startswith("threads")]
     expect(threads == ["threads: 2"] * 3, f"{lines}")
@@ -112,9 +118,8 @@ def makes_socket_in_vfork():
 
 @claim("a number that was closed unseen, while another process has the socket, keeps nobody awake")
 def closed_behind():
-    result, lines = watched("apart", "closed_behind")
+    _, lines = watched("apart", "closed_behind")
     expect("closed: 0" in lines and lines[-1] == "asleep: 1", f"{lines}")
-    expect(result.stats["discarded"] == {"dead": 1}, f"{result.stats['discarded']}")
 
 
 def own_set(scenario):
