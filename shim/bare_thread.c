@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "pool/layout.h"
 #include "shim/libc.h"
 #include "shim/raw.h"
 
@@ -203,7 +204,7 @@ bool bare_thread_has_ended(struct bare_thread *thread)
 	return atomic_load(&thread->id) != id && (SANITIZED || is_off_the_list(id));
 }
 
-void bare_thread_after_fork_in_child(struct bare_thread *thread)
+HOT void bare_thread_after_fork_in_child(struct bare_thread *thread)
 {
 	atomic_store(&thread->id, 0);
 #if !SANITIZED

@@ -163,7 +163,7 @@ static bool may_be_there(void)
 	return atomic_load(&starting) || atomic_load(&thread.id);
 }
 
-static void await_end(void)
+COLD static void await_end(void)
 {
 	for (int tries = 0; tries < PATIENCE && atomic_load(&starting); tries++)
 		RAW0(sched_yield);
@@ -175,7 +175,7 @@ static void await_end(void)
 	}
 }
 
-bool keeper_pause(void)
+HOT bool keeper_pause(void)
 {
 	/* Where the pool is off, no system call is made without need. */
 	if (!wanted || (!process_is_on() && !may_be_there()))
@@ -196,7 +196,7 @@ bool keeper_pause(void)
 	return true;
 }
 
-void keeper_resume(bool paused)
+HOT void keeper_resume(bool paused)
 {
 	if (!paused)
 		return;

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#include "pool/layout.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/os.h"
@@ -257,7 +258,7 @@ void own_make_way(int fd)
 			move(which, fd);
 }
 
-void own_after_fork_in_child(void)
+HOT void own_after_fork_in_child(void)
 {
 	own_close_set();
 	own_close_page();
