@@ -25,6 +25,9 @@ static inline bool process_is_on(void)
  * fork(), finds out here that it is one, and closes what it has of ours. */
 bool process_may_pool(void);
 
+/* The same question where the pool may be off. */
+bool process_is_own(void);
+
 /* fd is a new TCP stream socket of this address family: it is tracked from now on. epoch is
  * pool_fork_epoch() from before it was made. */
 void process_track(int fd, int family, uint32_t epoch);
