@@ -144,7 +144,7 @@ static void open_page(void)
 
 	if (dir < 0 || !show_page(dir))
 		log_line(1, "SP_STATUS_DIR: ", directory,
-			dir == -EPERM ? " is not this user's own, for no other to write to"
+			dir == -EPERM ? " must belong to this user, and no other may write to it"
 				      : " cannot be used",
 			NULL);
 	if (dir >= 0)

@@ -9,7 +9,7 @@
 #ifdef BY_DLSYM
 #define SPPOOL_API extern
 #endif
-#include "shim/sppool.h"
+#include <sppool.h>
 
 #ifdef BY_DLSYM
 /* Without position independent code the linker settles weak names for good. */
