@@ -392,7 +392,7 @@ def made(name, mode=0o700):
 BAD = [
     ("a symbolic link", made("link"), "cannot be used"),
     ("what is not there", made("none"), "cannot be used"),
-    ("a directory that others may write to", made("there", 0o770), "not this user's own"),
+    ("a directory that others may write to", made("there", 0o770), "must belong to this user"),
     ("a name that is relative", lambda scratch: made("there")(scratch)[1:], "not allowed"),
 ]
 
