@@ -303,20 +303,37 @@ def service_points_of_one_name_are_one_metric(workshop):
 def metrics_are_written_as_a_whole(workshop):
     target = workshop.file('out/sppool.prom', 'old')
     before = os.stat(target).st_ino
-    os.symlink('/nonexistent/x', workshop.path('out/link.prom'))
+    os.chmod(target, 0o600)
     with shown(workshop.directory, me()):
-        for name in 'sppool.prom', 'link.prom', 'new.prom':
+        for name, mode in ('sppool.prom', 0o600), ('new.prom', 0o644):
             path = workshop.path(f'out/{name}')
             assert sppool('metrics', '--output', path, where=workshop.directory) == ('', '')
             with open(path, encoding='utf-8') as file:
                 assert samples_of(file.read())['sppool_processes', ()] == 1
-            assert stat.S_IMODE(os.lstat(path).st_mode) == 0o644, name
+            assert stat.S_IMODE(os.lstat(path).st_mode) == mode, name
     assert os.stat(target).st_ino != before, 'written in place'
-    assert set(os.listdir(workshop.path('out'))) == {'sppool.prom', 'link.prom', 'new.prom'}
-    refuses('No such file', 'metrics', f'--output={workshop.path("none/x")}')
-    refuses('not a file', 'metrics', f'--output={workshop.directory}', status=2)
-    os.mkdir(workshop.path('out/late.prom.d'))
-    refuses('not a file', 'metrics', f'--output={workshop.path("out/late.prom.d")}', status=2)
+    assert set(os.listdir(workshop.path('out'))) == {'sppool.prom', 'new.prom'}
+
+
+def metrics_replace_nothing_but_a_file(workshop):
+    workshop.file('file', 'old')
+    os.symlink('file', workshop.path('link'))
+    os.symlink('nowhere', workshop.path('dangling'))
+    os.mkfifo(workshop.path('fifo'))
+    os.mkdir(workshop.path('directory'))
+    names = sorted(os.listdir(workshop.directory))
+    for name in 'link', 'dangling', 'fifo', 'directory':
+        path = workshop.path(name)
+        before = os.lstat(path)
+        refuses(f'{path}: not a regular file', 'metrics', f'--output={path}')
+        assert os.lstat(path).st_ino == before.st_ino, name
+    assert os.readlink(workshop.path('link')) == 'file'
+    with open(workshop.path('file'), encoding='ascii') as file:
+        assert file.read() == 'old'
+    path = workshop.path('none/x')
+    refuses(f'{path}: No such file or directory', 'metrics', f'--output={path}')
+    refuses('not a file', 'metrics', f'--output={workshop.directory}/', status=2)
+    assert sorted(os.listdir(workshop.directory)) == names
 
 
 # ---- requests ----
@@ -920,6 +937,7 @@ TESTS = (
     labels_are_escaped,
     service_points_of_one_name_are_one_metric,
     metrics_are_written_as_a_whole,
+    metrics_replace_nothing_but_a_file,
     requests_are_what_the_library_understands,
     what_the_library_says_is_said_and_escaped,
     a_request_that_is_not_served_is_said_to_be_late,
