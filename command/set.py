@@ -12,10 +12,10 @@ Usage: sppool set [--wait=SECONDS] [--dir=DIR] PID HOST:PORT KEY=VALUE...
        sppool set [--wait=SECONDS] [--dir=DIR] PID default KEY=VALUE...
        sppool set [--wait=SECONDS] [--dir=DIR] PID max-service-points=N
 
-The first changes service points that there are, and any that match later, too. HOST:PORT may be a
-pattern, and keys and values are those of rules (SP_RULES): limit, idle, lease, uses, wait, off,
-proto. The second changes the defaults of service points that are still to come, the third
-SP_MAX_SERVICE_POINTS.
+The first changes service points that there are, and is kept for any that match later, too. Where
+none matches now it is refused, and not kept. HOST:PORT may be a pattern, and keys and values are
+those of rules (SP_RULES): limit, idle, lease, uses, wait, off, proto. The second changes the
+defaults of service points that are still to come, the third SP_MAX_SERVICE_POINTS.
 
 {OPTIONS}
 
