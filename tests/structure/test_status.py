@@ -454,6 +454,12 @@ def usage_errors_are_2(workshop):
             ['flush', 0], ['flush', '1' * 20], ['top', 1, 2], ['top', '--interval=x'],
             ['top', '--what'], ['ps', 1], ['metrics', 1], ['ps', '--dir'], ['explain', '--pid=x']):
         refuses('', *arguments, status=2, where=workshop.directory)
+    for value in '-1', 'x', '', '1.5':
+        refuses(f'max-service-points={value}: not a number from 0 to 1000000', 'set', 1,
+                f'max-service-points={value}', status=2, where=workshop.directory)
+    for arguments in (['--requests'], ['--requests=0'], ['--requests', 'x'], ['what']):
+        _, said = sppool('demo', *arguments, status=2)
+        assert said == 'demo: usage: sppool demo [--requests N], N from 1 to 999999\n', said
 
 
 def a_process_without_a_page_is_said_to_have_none(workshop):
