@@ -35,6 +35,9 @@ REQUEST_SIZE = 512
 REQUEST = struct.Struct(f'=2I{REQUEST_SIZE}s')
 ANSWER = struct.Struct('=Ii192s')
 
+# The words of the setting proto, as enum proto counts them
+PROTOCOLS = ('auto', 'http', 'raw')
+
 SIZE_MAX = 1 << 24
 WORDS_MAX = 1000  # in each of the lists
 ROWS_MAX = 1 << 16
@@ -264,7 +267,7 @@ class Page:
         head = Head(*HEAD.unpack_from(data))
         numbers = list(self.more.unpack_from(data, HEAD.size))
         counter_words, _, _, keys = self.words
-        defaults = dict(zip(keys, numbers))
+        defaults = settings_of(keys, numbers)
         counters = dict(zip(counter_words, numbers[len(keys):]))
         discarded, refused = self.reasons(numbers[len(keys) + len(counter_words):])
         points, unread = self.points(clock)
@@ -294,7 +297,7 @@ class Page:
         idle_since = row.idle_since_ms and clock.seconds(row.idle_since_ms)
         return Point(row.id, string_of(name), string_of(address), row.port,
                      string_of(protocol), clock.seconds(row.made_ms), idle_since, row.in_use,
-                     row.parked, row.waiting, row.opened, row.reused, dict(zip(keys, numbers)),
+                     row.parked, row.waiting, row.opened, row.reused, settings_of(keys, numbers),
                      *self.reasons(numbers[len(keys):]))
 
     def reasons(self, numbers):
@@ -321,6 +324,14 @@ class Page:
         os.pwrite(self.fd, text.ljust(REQUEST_SIZE, b'\0'), at + 8)
         os.pwrite(self.fd, struct.pack('=I', len(text)), at + 4)
         os.pwrite(self.fd, struct.pack('=I', number), at)
+
+
+def settings_of(keys, numbers):
+    """As rules have them: numbers, but for proto, which is a word."""
+    settings = dict(zip(keys, numbers))
+    if settings.get('proto') in range(len(PROTOCOLS)):
+        settings['proto'] = PROTOCOLS[settings['proto']]
+    return settings
 
 
 LOW_BYTE = struct.pack('=I', 1).index(1)

@@ -158,6 +158,20 @@ def top_shows_service_points(workshop):
         assert point['discarded'] == {'dead': 2} and set(point['settings']) == set(pages.KEYS)
 
 
+def the_protocol_of_a_rule_is_a_word(workshop):
+    with open(os.path.join(ROOT, 'pool', 'rules.c'), encoding='utf-8') as file:
+        words = re.findall(r'\[PROTO_\w+\] = "(\w+)"', file.read())
+    assert words == list(page.PROTOCOLS) == ['auto', 'http', 'raw'], words
+    rows = [row(number, settings={'proto': number, 'limit': 1}) for number in range(4)]
+    with shown(workshop.directory, me(rows)):
+        found = json.loads(sppool('top', '--json', where=workshop.directory)[0])
+        shown_as = {point['id']: point['settings']['proto'] for point in found['service_points']}
+        assert shown_as == {0: 'auto', 1: 'http', 2: 'raw', 3: 3}, shown_as
+        assert {point['settings']['limit'] for point in found['service_points']} == {1}, found
+        process, = json.loads(sppool('ps', '--json', where=workshop.directory)[0])
+        assert process['defaults']['proto'] == 'auto', process
+
+
 def top_sorts_by_any_column(workshop):
     rows = [row(1, 'c', opened=1, reused=5, in_use=2, parked=0, made=pages.now_ms() - 1000000),
             row(2, 'a', opened=9, reused=0, in_use=0, parked=1, waiting=1, busy=1, idle_since=9),
@@ -936,6 +950,7 @@ TESTS = (
     ps_lists_processes,
     no_process_is_no_failure,
     top_shows_service_points,
+    the_protocol_of_a_rule_is_a_word,
     top_sorts_by_any_column,
     the_rate_is_that_between_two_looks,
     service_points_beyond_the_rows_are_counted,
