@@ -62,6 +62,10 @@ class Gone(Exception):
     """The process that made the entry has ended, or has no page any more."""
 
 
+class Ended(Failure):
+    """There is no such process, or not any more."""
+
+
 class Unfinished(Exception):
     """The process is only making it."""
 
@@ -390,7 +394,7 @@ def open_one(named, pid, flags=os.O_RDONLY):
     except Gone:
         pass
     if not os.path.exists(f'/proc/{pid}'):
-        raise Failure(f'{pid}: there is no such process')
+        raise Ended(f'{pid}: there is no such process')
     raise Failure(f'{pid}: has no status page in {location(named)} (see SP_STATUS_DIR)')
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 from command.common import REQUIRED, USAGE, Failure, parse_options, say
-from command.page import process_of, processes
+from command.page import Ended, process_of, processes
 from command.request import counted, pid_of, seconds_of
 from command.screen import Screen
 from command.table import aligned, cell, clock_time, host_and_port, percent, span
@@ -30,7 +30,7 @@ connections were closed instead of being parked and why (most frequent first; sp
   --dir=DIR            the directory of status pages, where it is not SP_STATUS_DIR or the usual one
 
 Keys: q ends it, s sorts by the next column, the arrow keys and the page keys move through a table
-that is longer than the screen.'''
+that is longer than the screen. With a PID it also ends when that process does.'''
 
 INTERVAL_S = 2
 INTERVAL_MIN_S = 0.1
@@ -175,7 +175,12 @@ def main(arguments):
     if '--json' in options or '--once' in options or not sys.stdout or not os.isatty(1):
         print_once(view, '--json' in options)
         return 0
-    return watch(view, max(interval, INTERVAL_MIN_S))
+    view.look()  # what is wrong from the start is said on the plain screen
+    try:
+        return watch(view, max(interval, INTERVAL_MIN_S))
+    except Ended:
+        say(f'{view.pid} has ended')
+        return 0
 
 
 def print_once(view, as_json):
@@ -189,8 +194,7 @@ def print_once(view, as_json):
 
 
 def watch(view, interval):
-    """Until somebody ends it; returns the exit status."""
-    view.look()  # what is wrong from the start is said on the plain screen
+    """Until somebody ends it, or the process has; returns the exit status."""
     with Screen() as screen:
         first = 0
         after = time.monotonic() + interval

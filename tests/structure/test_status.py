@@ -931,8 +931,8 @@ def a_process_that_ends_ends_top_of_it(workshop):
         terminal.wait_for('other:80')
         other.process.kill()
         other.process.wait()
-        text = terminal.wait_for('^ended 1$')
-        assert f'sppool: {other.pid}: there is no such process' in text, text
+        text = terminal.wait_for('^ended 0$')
+        assert f'sppool: {other.pid} has ended\n' in text, text
         assert terminal.state() == '0 1'
 
 
