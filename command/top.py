@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 
 from command.common import REQUIRED, USAGE, Failure, parse_options, say
 from command.page import Ended, process_of, processes
@@ -67,14 +68,22 @@ class Line:
         self.idle = max(now - point.idle_since, 0) if point.idle_since else 0
         self.rate = self.uses / max(now - point.since, 1)
 
-    def cells(self, many):
+    def name(self):
+        return self.process.pid, self.point.host, self.point.port
+
+    def cells(self, many, with_address):
         point = self.point
-        cells = [host_and_port(point.host, point.port), cell(point.protocol),
+        host = f'{point.host} ({point.address})' if with_address else point.host
+        where = f'{cell(host)}:{point.port}' if with_address else host_and_port(host, point.port)
+        cells = [where, cell(point.protocol),
                  *map(str, (point.in_use, point.parked, point.waiting, point.opened,
                             point.reused)),
                  percent(point.reused, self.uses), f'{self.rate:.1f}',
                  span(self.idle) if point.idle_since else '-', self.why()]
         return [str(self.process.pid), *cells] if many else cells
+
+    def has_name(self):
+        return self.point.address not in ('', self.point.host)
 
     def why(self):
         """How many were closed, not parked, and the most frequent reasons."""
@@ -154,7 +163,10 @@ class View:
     def table(self):
         many = len(self.found) != 1 or not self.pid
         titles = TITLES if many else TITLES[1:]
-        return list(aligned(titles, [line.cells(many) for line in self.lines], ' '))
+        # An address that a rule sets apart goes by the name that it has, as the others do.
+        names = Counter(line.name() for line in self.lines)
+        return list(aligned(titles, [line.cells(many, names[line.name()] > 1 and line.has_name())
+                                     for line in self.lines], ' '))
 
     def described(self):
         return {'time': round(self.now, 3),

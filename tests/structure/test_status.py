@@ -172,6 +172,16 @@ def the_protocol_of_a_rule_is_a_word(workshop):
         assert process['defaults']['proto'] == 'auto', process
 
 
+def service_points_of_one_name_are_told_apart(workshop):
+    with shown(workshop.directory, me([
+            row(1, 'localhost', '127.0.0.1', 80, opened=4), row(2, 'localhost', '::1', 80, opened=3),
+            row(3, 'localhost', '', 80, opened=2), row(4, 'localhost', '::1', 81, opened=1)])):
+        text, _ = sppool('top', ME, '--sort=opened', where=workshop.directory)
+        names = sorted(re.split(r' +http ', line)[0] for line in text.splitlines()[-4:])
+        assert names == ['localhost (127.0.0.1):80', 'localhost (::1):80', 'localhost:80',
+                         'localhost:81'], text
+
+
 def top_sorts_by_any_column(workshop):
     rows = [row(1, 'c', opened=1, reused=5, in_use=2, parked=0, made=pages.now_ms() - 1000000),
             row(2, 'a', opened=9, reused=0, in_use=0, parked=1, waiting=1, busy=1, idle_since=9),
@@ -951,6 +961,7 @@ TESTS = (
     no_process_is_no_failure,
     top_shows_service_points,
     the_protocol_of_a_rule_is_a_word,
+    service_points_of_one_name_are_told_apart,
     top_sorts_by_any_column,
     the_rate_is_that_between_two_looks,
     service_points_beyond_the_rows_are_counted,
