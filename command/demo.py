@@ -10,7 +10,8 @@ HELP = '''\
 Usage: scripts/sppool demo [--requests N]
 
 Installs what is missing, builds, starts a server on loopback, and runs unmodified programs
-without and with the pool. Exit status: 0 if every program read the same bytes both times.
+without and with the pool. Exit status: 0 if every program read the same bytes both times, 1 if not,
+2 for a usage error.
 
   --requests N   requests that each program makes (200)'''
 

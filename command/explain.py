@@ -1,13 +1,14 @@
 """`sppool explain`: why connections were not reused, and what can be done about it."""
 
 import json
+import re
 import sys
 import textwrap
 
 from command import advice, tables
 from command.common import REQUIRED, USAGE, Failure, parse_options, printable
 from command.page import process_of
-from command.request import pid_of
+from command.request import counted, pid_of
 from command.table import percent
 
 SUMMARY = 'say why connections were not reused'
@@ -156,15 +157,24 @@ def summary(stats):
     if not connects:
         yield f'{who} made no TCP connection'
         return
-    yield (f'{who}: {connects} connections, {reused} of them from the pool '
+    yield (f'{who}: {counted(connects, "connection")}, {reused} of them from the pool '
            f'({percent(reused, connects)})')
-    yield f'  {stats["opened"]} opened, {stats["parked"]} times parked'
+    yield f'  {stats["opened"]} opened, {counted(stats["parked"], "time")} parked'
+    if connects == 1 and stats['parked']:
+        yield '  connected once: nothing to use again; each process has its own pool'
     # What only some have; their names say little, their meanings begin with "connect() calls".
     for counter in tables.counters():
         if counter.word not in ('connects', 'opened', 'reused', 'parked'):
             value = stats.get(counter.word)
             if is_count(value) and value:
-                yield f'  {value} {counter.meaning}'
+                yield f'  {value} {counter.meaning if value != 1 else in_singular(counter.meaning)}'
+
+
+def in_singular(meaning):
+    """As said of one call, where the table speaks of calls."""
+    for plural, singular in (('calls', 'call'), ('were', 'was'), ('they are', 'it is')):
+        meaning = re.sub(rf'\b{plural}(?!\w)', singular, meaning)
+    return meaning
 
 
 def reasons(title, counts, table, advices):

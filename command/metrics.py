@@ -1,6 +1,8 @@
 """`sppool metrics`: all processes under the pool, in the text format of Prometheus."""
 
+import contextlib
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -16,10 +18,11 @@ Usage: sppool metrics [--output=FILE] [--dir=DIR]
 Prints what the status pages of all processes say (see sppool ps), in Prometheus' text format.
 
   --output=FILE   write to FILE instead, at once as a whole, as the textfile collector of
-                  node_exporter wants it: FILE is replaced when all has been written
+                  node_exporter wants it: FILE is replaced when all has been written, and keeps its
+                  mode. What is there and is no regular file, a symbolic link too, is left alone
   --dir=DIR       the directory of status pages, where it is not SP_STATUS_DIR or the usual one'''
 
-# Whoever collects it is another user.
+# Of a new file: whoever collects it is another user.
 FILE_MODE = 0o644
 
 
@@ -42,15 +45,38 @@ def main(arguments):
 
 def write_whole(path, data):
     """Whoever reads the file finds all of the old or all of the new."""
-    directory, name = os.path.split(path)
-    if not name or os.path.isdir(path):
+    if not os.path.basename(path):
         raise Failure(f'{path}: not a file\'s name', USAGE)
+    try:
+        replace(path, replaced_by(path), data)
+    except (OSError, ValueError) as error:
+        # Which may name the temporary file.
+        raise Failure(f'{path}: {getattr(error, "strerror", error)}') from None
+
+
+def replaced_by(path):
+    """What lstat(2) says of the file that is to be replaced, or None. Anything but a file (a
+    device, a pipe) would be gone, and who writes to a symbolic link means what it names."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise Failure(f'{path}: not a regular file')
+    return found
+
+
+def replace(path, old, data):
+    directory, name = os.path.split(path)
     # The collector looks at names that end in .prom only.
     fd, temporary = tempfile.mkstemp(dir=directory or '.', prefix=f'.{name[:100]}.', suffix='.tmp')
     try:
         with open(fd, 'wb') as file:
             file.write(data)
-            os.fchmod(file.fileno(), FILE_MODE)
+            if old:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode) if old else FILE_MODE)
         os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -35,6 +35,9 @@ REQUEST_SIZE = 512
 REQUEST = struct.Struct(f'=2I{REQUEST_SIZE}s')
 ANSWER = struct.Struct('=Ii192s')
 
+# The words of the setting proto, as enum proto counts them
+PROTOCOLS = ('auto', 'http', 'raw')
+
 SIZE_MAX = 1 << 24
 WORDS_MAX = 1000  # in each of the lists
 ROWS_MAX = 1 << 16
@@ -57,6 +60,10 @@ Point = namedtuple('Point', '''id host address port protocol since idle_since in
 
 class Gone(Exception):
     """The process that made the entry has ended, or has no page any more."""
+
+
+class Ended(Failure):
+    """There is no such process, or not any more."""
 
 
 class Unfinished(Exception):
@@ -264,7 +271,7 @@ class Page:
         head = Head(*HEAD.unpack_from(data))
         numbers = list(self.more.unpack_from(data, HEAD.size))
         counter_words, _, _, keys = self.words
-        defaults = dict(zip(keys, numbers))
+        defaults = settings_of(keys, numbers)
         counters = dict(zip(counter_words, numbers[len(keys):]))
         discarded, refused = self.reasons(numbers[len(keys) + len(counter_words):])
         points, unread = self.points(clock)
@@ -294,7 +301,7 @@ class Page:
         idle_since = row.idle_since_ms and clock.seconds(row.idle_since_ms)
         return Point(row.id, string_of(name), string_of(address), row.port,
                      string_of(protocol), clock.seconds(row.made_ms), idle_since, row.in_use,
-                     row.parked, row.waiting, row.opened, row.reused, dict(zip(keys, numbers)),
+                     row.parked, row.waiting, row.opened, row.reused, settings_of(keys, numbers),
                      *self.reasons(numbers[len(keys):]))
 
     def reasons(self, numbers):
@@ -321,6 +328,14 @@ class Page:
         os.pwrite(self.fd, text.ljust(REQUEST_SIZE, b'\0'), at + 8)
         os.pwrite(self.fd, struct.pack('=I', len(text)), at + 4)
         os.pwrite(self.fd, struct.pack('=I', number), at)
+
+
+def settings_of(keys, numbers):
+    """As rules have them: numbers, but for proto, which is a word."""
+    settings = dict(zip(keys, numbers))
+    if settings.get('proto') in range(len(PROTOCOLS)):
+        settings['proto'] = PROTOCOLS[settings['proto']]
+    return settings
 
 
 LOW_BYTE = struct.pack('=I', 1).index(1)
@@ -379,7 +394,7 @@ def open_one(named, pid, flags=os.O_RDONLY):
     except Gone:
         pass
     if not os.path.exists(f'/proc/{pid}'):
-        raise Failure(f'{pid}: there is no such process')
+        raise Ended(f'{pid}: there is no such process')
     raise Failure(f'{pid}: has no status page in {location(named)} (see SP_STATUS_DIR)')
 
 

@@ -21,7 +21,7 @@ OPTIONS = '''\
 WHEN = '''\
 The library does it at the program's next connect(), or close() of a TCP connection, or within about
 a second with SP_KEEPER=1. Exit status: 0 done, 1 refused or failed, 2 for a usage error, 3 not done
-within the time: it will be, at the program's next connect() or close().'''
+within the time: it will be tried at the program's next connect() or close().'''
 
 
 def pid_of(text):
@@ -82,8 +82,8 @@ def answer_to(page, number, deadline):
         answered, result, text = page.answer()
         if answered == number:
             return result, text
-        wait_for(page, deadline, 'not carried out yet. It will be at the program\'s next connect() '
-                 'or close(), or within about a second with SP_KEEPER=1')
+        wait_for(page, deadline, 'not carried out yet. It will be tried at the program\'s next '
+                 'connect() or close(), or within about a second with SP_KEEPER=1')
 
 
 def wait_for(page, deadline, complaint):

@@ -2,6 +2,7 @@
 
 import re
 
+from command import tables
 from command.common import REQUIRED, USAGE, Failure, parse_options
 from command.request import OPTIONS, WHEN, ask, counted, pid_of
 from command.table import cell
@@ -12,16 +13,17 @@ Usage: sppool set [--wait=SECONDS] [--dir=DIR] PID HOST:PORT KEY=VALUE...
        sppool set [--wait=SECONDS] [--dir=DIR] PID default KEY=VALUE...
        sppool set [--wait=SECONDS] [--dir=DIR] PID max-service-points=N
 
-The first changes service points that there are, and any that match later, too. HOST:PORT may be a
-pattern, and keys and values are those of rules (SP_RULES): limit, idle, lease, uses, wait, off,
-proto. The second changes the defaults of service points that are still to come, the third
-SP_MAX_SERVICE_POINTS.
+The first changes service points that there are, and is kept for any that match later, too. Where
+none matches now it is refused, and not kept. HOST:PORT may be a pattern, and keys and values are
+those of rules (SP_RULES): limit, idle, lease, uses, wait, off, proto. The second changes the
+defaults of service points that are still to come, the third SP_MAX_SERVICE_POINTS.
 
 {OPTIONS}
 
 {WHEN}'''
 
 CAP = 'max-service-points'
+VARIABLE = 'SP_MAX_SERVICE_POINTS'
 
 
 def main(arguments):
@@ -39,10 +41,10 @@ def main(arguments):
 
 def request(target, settings):
     """The words of pool/requests.h."""
-    cap = re.fullmatch(f'{CAP}=([0-9]+)', target)
-    if cap and not settings:
-        return ['cap', cap[1]]
-    if '=' in target:
+    name, equals, value = target.partition('=')
+    if name == CAP and not settings:
+        return ['cap', number_of(value)]
+    if equals:
         raise Failure(f'{target}: set takes HOST:PORT or default, then KEY=VALUE; or {CAP}=N',
                       USAGE)
     if not settings:
@@ -51,6 +53,14 @@ def request(target, settings):
         if '=' not in setting:
             raise Failure(f'{setting}: not KEY=VALUE', USAGE)
     return ['default', *settings] if target == 'default' else ['set', target, *settings]
+
+
+def number_of(value):
+    """For CAP, as the library reads it; what is too large it refuses itself."""
+    if not re.fullmatch('[0-9]+', value):
+        cap, = (each for each in tables.settings() if each.variable == VARIABLE)
+        raise Failure(f'{CAP}={value}: not a number from {cap.least} to {cap.most}', USAGE)
+    return value
 
 
 def done(target, settings, result):

@@ -4,9 +4,10 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 
 from command.common import REQUIRED, USAGE, Failure, parse_options, say
-from command.page import process_of, processes
+from command.page import Ended, process_of, processes
 from command.request import counted, pid_of, seconds_of
 from command.screen import Screen
 from command.table import aligned, cell, clock_time, host_and_port, percent, span
@@ -30,7 +31,7 @@ connections were closed instead of being parked and why (most frequent first; sp
   --dir=DIR            the directory of status pages, where it is not SP_STATUS_DIR or the usual one
 
 Keys: q ends it, s sorts by the next column, the arrow keys and the page keys move through a table
-that is longer than the screen.'''
+that is longer than the screen. With a PID it also ends when that process does.'''
 
 INTERVAL_S = 2
 INTERVAL_MIN_S = 0.1
@@ -67,14 +68,22 @@ class Line:
         self.idle = max(now - point.idle_since, 0) if point.idle_since else 0
         self.rate = self.uses / max(now - point.since, 1)
 
-    def cells(self, many):
+    def name(self):
+        return self.process.pid, self.point.host, self.point.port
+
+    def cells(self, many, with_address):
         point = self.point
-        cells = [host_and_port(point.host, point.port), cell(point.protocol),
+        host = f'{point.host} ({point.address})' if with_address else point.host
+        where = f'{cell(host)}:{point.port}' if with_address else host_and_port(host, point.port)
+        cells = [where, cell(point.protocol),
                  *map(str, (point.in_use, point.parked, point.waiting, point.opened,
                             point.reused)),
                  percent(point.reused, self.uses), f'{self.rate:.1f}',
                  span(self.idle) if point.idle_since else '-', self.why()]
         return [str(self.process.pid), *cells] if many else cells
+
+    def has_name(self):
+        return self.point.address not in ('', self.point.host)
 
     def why(self):
         """How many were closed, not parked, and the most frequent reasons."""
@@ -154,7 +163,10 @@ class View:
     def table(self):
         many = len(self.found) != 1 or not self.pid
         titles = TITLES if many else TITLES[1:]
-        return list(aligned(titles, [line.cells(many) for line in self.lines], ' '))
+        # An address that a rule sets apart goes by the name that it has, as the others do.
+        names = Counter(line.name() for line in self.lines)
+        return list(aligned(titles, [line.cells(many, names[line.name()] > 1 and line.has_name())
+                                     for line in self.lines], ' '))
 
     def described(self):
         return {'time': round(self.now, 3),
@@ -175,7 +187,12 @@ def main(arguments):
     if '--json' in options or '--once' in options or not sys.stdout or not os.isatty(1):
         print_once(view, '--json' in options)
         return 0
-    return watch(view, max(interval, INTERVAL_MIN_S))
+    view.look()  # what is wrong from the start is said on the plain screen
+    try:
+        return watch(view, max(interval, INTERVAL_MIN_S))
+    except Ended:
+        say(f'{view.pid} has ended')
+        return 0
 
 
 def print_once(view, as_json):
@@ -189,8 +206,7 @@ def print_once(view, as_json):
 
 
 def watch(view, interval):
-    """Until somebody ends it; returns the exit status."""
-    view.look()  # what is wrong from the start is said on the plain screen
+    """Until somebody ends it, or the process has; returns the exit status."""
     with Screen() as screen:
         first = 0
         after = time.monotonic() + interval

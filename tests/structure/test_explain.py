@@ -136,6 +136,25 @@ def what_did_not_happen_is_not_mentioned(workshop):
     assert explained(workshop, nothing) == 'fetch (pid 42) made no TCP connection\n'
 
 
+def one_is_said_in_the_singular(workshop):
+    one = {**STATS, 'connects': 1, 'opened': 1, 'reused': 0, 'parked': 1, 'waited': 1,
+           'over_limit': 1}
+    expect_lines(explained(workshop, one), ': 1 connection, 0 of', '^  1 opened, 1 time parked$',
+                 r'^  1 connect\(\) call that waited',
+                 r'^  1 connect\(\) call that was let .* as it is non-blocking')
+
+
+def who_connects_once_has_nothing_to_use_again(workshop):
+    said = 'connected once: nothing to use again; each process has its own pool'
+    once = {**STATS, 'connects': 1, 'opened': 1, 'reused': 0, 'parked': 1, 'discarded': {},
+            'refused': {}}
+    text = explained(workshop, once, {**once, 'pid': 43})
+    assert text.count(said) == 2, text
+    for other in ({'parked': 0, 'refused': {'tls': 1}}, {'connects': 2, 'opened': 2},
+                  {'connects': 2, 'reused': 1}):
+        assert said not in explained(workshop, {**once, **other}), other
+
+
 def service_points_come_busiest_first(workshop):
     points = [{**POINT, 'host': f'h{n}', 'opened': n, 'reused': 0} for n in range(30)]
     points.append({**POINT, 'host': '::1', 'address': '::1', 'opened': 99, 'reused': 1})
@@ -248,6 +267,8 @@ TESTS = (
     what_happened_is_said_most_frequent_first,
     every_reason_is_explained,
     what_did_not_happen_is_not_mentioned,
+    one_is_said_in_the_singular,
+    who_connects_once_has_nothing_to_use_again,
     service_points_come_busiest_first,
     words_of_another_version_do_no_harm,
     several_files_are_explained_in_turn,

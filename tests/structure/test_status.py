@@ -158,6 +158,30 @@ def top_shows_service_points(workshop):
         assert point['discarded'] == {'dead': 2} and set(point['settings']) == set(pages.KEYS)
 
 
+def the_protocol_of_a_rule_is_a_word(workshop):
+    with open(os.path.join(ROOT, 'pool', 'rules.c'), encoding='utf-8') as file:
+        words = re.findall(r'\[PROTO_\w+\] = "(\w+)"', file.read())
+    assert words == list(page.PROTOCOLS) == ['auto', 'http', 'raw'], words
+    rows = [row(number, settings={'proto': number, 'limit': 1}) for number in range(4)]
+    with shown(workshop.directory, me(rows)):
+        found = json.loads(sppool('top', '--json', where=workshop.directory)[0])
+        shown_as = {point['id']: point['settings']['proto'] for point in found['service_points']}
+        assert shown_as == {0: 'auto', 1: 'http', 2: 'raw', 3: 3}, shown_as
+        assert {point['settings']['limit'] for point in found['service_points']} == {1}, found
+        process, = json.loads(sppool('ps', '--json', where=workshop.directory)[0])
+        assert process['defaults']['proto'] == 'auto', process
+
+
+def service_points_of_one_name_are_told_apart(workshop):
+    with shown(workshop.directory, me([
+            row(1, 'localhost', '127.0.0.1', 80, opened=4), row(2, 'localhost', '::1', 80, opened=3),
+            row(3, 'localhost', '', 80, opened=2), row(4, 'localhost', '::1', 81, opened=1)])):
+        text, _ = sppool('top', ME, '--sort=opened', where=workshop.directory)
+        names = sorted(re.split(r' +http ', line)[0] for line in text.splitlines()[-4:])
+        assert names == ['localhost (127.0.0.1):80', 'localhost (::1):80', 'localhost:80',
+                         'localhost:81'], text
+
+
 def top_sorts_by_any_column(workshop):
     rows = [row(1, 'c', opened=1, reused=5, in_use=2, parked=0, made=pages.now_ms() - 1000000),
             row(2, 'a', opened=9, reused=0, in_use=0, parked=1, waiting=1, busy=1, idle_since=9),
@@ -303,20 +327,37 @@ def service_points_of_one_name_are_one_metric(workshop):
 def metrics_are_written_as_a_whole(workshop):
     target = workshop.file('out/sppool.prom', 'old')
     before = os.stat(target).st_ino
-    os.symlink('/nonexistent/x', workshop.path('out/link.prom'))
+    os.chmod(target, 0o600)
     with shown(workshop.directory, me()):
-        for name in 'sppool.prom', 'link.prom', 'new.prom':
+        for name, mode in ('sppool.prom', 0o600), ('new.prom', 0o644):
             path = workshop.path(f'out/{name}')
             assert sppool('metrics', '--output', path, where=workshop.directory) == ('', '')
             with open(path, encoding='utf-8') as file:
                 assert samples_of(file.read())['sppool_processes', ()] == 1
-            assert stat.S_IMODE(os.lstat(path).st_mode) == 0o644, name
+            assert stat.S_IMODE(os.lstat(path).st_mode) == mode, name
     assert os.stat(target).st_ino != before, 'written in place'
-    assert set(os.listdir(workshop.path('out'))) == {'sppool.prom', 'link.prom', 'new.prom'}
-    refuses('No such file', 'metrics', f'--output={workshop.path("none/x")}')
-    refuses('not a file', 'metrics', f'--output={workshop.directory}', status=2)
-    os.mkdir(workshop.path('out/late.prom.d'))
-    refuses('not a file', 'metrics', f'--output={workshop.path("out/late.prom.d")}', status=2)
+    assert set(os.listdir(workshop.path('out'))) == {'sppool.prom', 'new.prom'}
+
+
+def metrics_replace_nothing_but_a_file(workshop):
+    workshop.file('file', 'old')
+    os.symlink('file', workshop.path('link'))
+    os.symlink('nowhere', workshop.path('dangling'))
+    os.mkfifo(workshop.path('fifo'))
+    os.mkdir(workshop.path('directory'))
+    names = sorted(os.listdir(workshop.directory))
+    for name in 'link', 'dangling', 'fifo', 'directory':
+        path = workshop.path(name)
+        before = os.lstat(path)
+        refuses(f'{path}: not a regular file', 'metrics', f'--output={path}')
+        assert os.lstat(path).st_ino == before.st_ino, name
+    assert os.readlink(workshop.path('link')) == 'file'
+    with open(workshop.path('file'), encoding='ascii') as file:
+        assert file.read() == 'old'
+    path = workshop.path('none/x')
+    refuses(f'{path}: No such file or directory', 'metrics', f'--output={path}')
+    refuses('not a file', 'metrics', f'--output={workshop.directory}/', status=2)
+    assert sorted(os.listdir(workshop.directory)) == names
 
 
 # ---- requests ----
@@ -359,7 +400,8 @@ def what_the_library_says_is_said_and_escaped(workshop):
 def a_request_that_is_not_served_is_said_to_be_late(workshop):
     with Other(workshop.directory) as other:
         for command in (['set', other.pid, 'a:80', 'limit=1'], ['flush', other.pid]):
-            text = refuses(r'connect\(\) or close\(\).*SP_KEEPER=1' if command[0] == 'set' else
+            text = refuses('will be tried at the program\'s next '
+                           r'connect\(\) or close\(\).*SP_KEEPER=1' if command[0] == 'set' else
                            'earlier request was not carried out yet, so nothing was asked',
                            *command, '--wait=0.1', status=3, where=workshop.directory)
             assert text == ''
@@ -436,6 +478,12 @@ def usage_errors_are_2(workshop):
             ['flush', 0], ['flush', '1' * 20], ['top', 1, 2], ['top', '--interval=x'],
             ['top', '--what'], ['ps', 1], ['metrics', 1], ['ps', '--dir'], ['explain', '--pid=x']):
         refuses('', *arguments, status=2, where=workshop.directory)
+    for value in '-1', 'x', '', '1.5':
+        refuses(f'max-service-points={value}: not a number from 0 to 1000000', 'set', 1,
+                f'max-service-points={value}', status=2, where=workshop.directory)
+    for arguments in (['--requests'], ['--requests=0'], ['--requests', 'x'], ['what']):
+        _, said = sppool('demo', *arguments, status=2)
+        assert said == 'demo: usage: sppool demo [--requests N], N from 1 to 999999\n', said
 
 
 def a_process_without_a_page_is_said_to_have_none(workshop):
@@ -893,8 +941,8 @@ def a_process_that_ends_ends_top_of_it(workshop):
         terminal.wait_for('other:80')
         other.process.kill()
         other.process.wait()
-        text = terminal.wait_for('^ended 1$')
-        assert f'sppool: {other.pid}: there is no such process' in text, text
+        text = terminal.wait_for('^ended 0$')
+        assert f'sppool: {other.pid} has ended\n' in text, text
         assert terminal.state() == '0 1'
 
 
@@ -912,6 +960,8 @@ TESTS = (
     ps_lists_processes,
     no_process_is_no_failure,
     top_shows_service_points,
+    the_protocol_of_a_rule_is_a_word,
+    service_points_of_one_name_are_told_apart,
     top_sorts_by_any_column,
     the_rate_is_that_between_two_looks,
     service_points_beyond_the_rows_are_counted,
@@ -920,6 +970,7 @@ TESTS = (
     labels_are_escaped,
     service_points_of_one_name_are_one_metric,
     metrics_are_written_as_a_whole,
+    metrics_replace_nothing_but_a_file,
     requests_are_what_the_library_understands,
     what_the_library_says_is_said_and_escaped,
     a_request_that_is_not_served_is_said_to_be_late,
