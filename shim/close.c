@@ -1,6 +1,7 @@
 /* close() and its family: parks a connection, or lets it go. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/close_range.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -44,13 +45,19 @@ COLD static int close_tracked(int fd, struct call call)
 static int close_beside_hidden(int fd)
 {
 	pthread_testcancel();
+	/* Turned off, it makes no system call of its own. */
+	if (!process_is_on())
+		return libc()->close(fd);
 	int cancel_state = fdtable_begin_closing();
 	struct call call = fdtable_enter(fd);
-	if (call.connection)
-		process_end_call(fd, call);
-	int result = call.hidden ? process_bad_descriptor() : libc()->close(fd);
+	bool is_open = RAW2(fcntl, fd, F_GETFD) >= 0;
 	fdtable_end_closing(cancel_state);
-	return result;
+	process_end_call(fd, call);
+	if (call.hidden || !is_open)
+		return process_bad_descriptor();
+	/* It is the program's, so nothing can be hidden there before it is closed; which may take
+	 * its time (SO_LINGER), and is nobody's to wait for. */
+	return libc()->close(fd);
 }
 
 int close(int fd)

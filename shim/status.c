@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "pool/layout.h"
@@ -33,6 +34,16 @@ bool status_want(const char *name)
 }
 
 /* ---- the page ---- */
+
+/* May this process write a file of that size? Else it would be killed for it: setrlimit(2),
+ * SIGXFSZ. */
+static bool may_be_written(void)
+{
+	struct rlimit limit;
+
+	return RAW4(prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) == 0 &&
+	       limit.rlim_cur >= sizeof(struct status_page);
+}
 
 /* Nobody can make it shorter, and so have the process killed when it writes there. */
 static bool seal(int fd)
@@ -142,7 +153,7 @@ static void open_page(void)
 {
 	int dir = open_directory();
 
-	if (dir < 0 || !show_page(dir))
+	if (dir < 0 || !may_be_written() || !show_page(dir))
 		log_line(1, "SP_STATUS_DIR: ", directory,
 			dir == -EPERM ? " must belong to this user, and no other may write to it"
 				      : " cannot be used",

@@ -18,7 +18,7 @@ import time
 import processes
 from harness import (
     ROOT, TIMEOUT, Failure, Server, claim, environment, expect, library, main, need_plain_library,
-    scratch_directory,
+    program, run, scratch_directory,
 )
 
 SPPOOL = str(ROOT / "scripts" / "sppool")
@@ -399,6 +399,16 @@ BAD = [
 for text, make, said in BAD:
     claim(f"SP_STATUS_DIR does not take {text}")(
         functools.partial(in_a_bad_directory, make, said))
+
+
+@claim("a process that may write no large files goes without a page, and lives")
+def small_files():
+    env = {"SP_STATUS_DIR": "{scratch}", "SP_STATS": ""}
+    argv = ["prlimit", "--fsize=1000", program("get"), "GET", "{0}", "/echo/x", "3"]
+    plain, pooled = run(argv, preload=False, env=env), run(argv, env=env)
+    expect(pooled.status == plain.status == 0, f"exit status {pooled.status}\n{pooled}")
+    expect(pooled.stdout == plain.stdout, f"{pooled}")
+    expect(pooled.connections == 1, f"{pooled.connections} connections")
 
 
 @claim("sppool run makes the directory, and the other commands find the program there")
