@@ -126,6 +126,18 @@ bool connection_begin_connect(struct call call)
 	return false;
 }
 
+bool connection_begin_renewal(struct call call)
+{
+	struct connection *connection = call.connection;
+	uint64_t use = load_use(connection);
+
+	while (generation_of(use) == call.generation && !(use & CLAIMED) &&
+		(use & CALLS) == atomic_load(&connection->renewing))
+		if (change_use(connection, &use, use | CLAIMED | CONNECTING))
+			return true;
+	return false;
+}
+
 bool connection_end_connect(struct call call)
 {
 	return unclaim(call.connection);
@@ -212,6 +224,11 @@ void connection_reset(
 	atomic_store_explicit(&connection->opened, false, memory_order_relaxed);
 	atomic_store_explicit(&connection->fd, -1, memory_order_relaxed);
 	atomic_store_explicit(&connection->hidden, -1, memory_order_relaxed);
+	atomic_store_explicit(&connection->risk, RISK_NONE, memory_order_relaxed);
+	atomic_store_explicit(&connection->renewing, 0, memory_order_relaxed);
+	connection->half_closed = false;
+	connection->sent_before = 0;
+	connection->idle_ms = connection->keeps_ms = 0;
 	connection->result_pending = false;
 	connection->turn = TURN_NONE;
 	connection->prefix_len = 0;
@@ -230,6 +247,23 @@ void connection_reset(
 	connection->tracker = NULL;
 	memset(connection->tracker_state, 0, sizeof(connection->tracker_state));
 	atomic_store_explicit(&connection->state, CONNECTION_FRESH, memory_order_release);
+}
+
+/* As connection_reset(), but for what the program did with its socket. */
+void connection_renewed(struct connection *connection, uint64_t cookie, uint64_t now_ms)
+{
+	connection->cookie = cookie;
+	atomic_store_explicit(&connection->opened, false, memory_order_relaxed);
+	atomic_store_explicit(&connection->risk, RISK_NONE, memory_order_relaxed);
+	connection->result_pending = false;
+	connection->prefix_len = 0;
+	connection->uses = 1;
+	connection->created_ms = now_ms;
+	connection->sent = connection->received = connection->sent_before = 0;
+	connection->keeps_ms = 0;
+	connection->options.lends_nodelay = false;
+	connection->tracker = NULL;
+	memset(connection->tracker_state, 0, sizeof(connection->tracker_state));
 }
 
 void connection_refuse(struct connection *connection, enum refusal refusal)
@@ -270,7 +304,7 @@ static void detect(struct connection *connection, const uint8_t *data, size_t le
 	connection->tracker->sent(connection->tracker_state, data, len);
 }
 
-static void feed(
+void connection_feed(
 	struct connection *connection, enum direction direction, const uint8_t *data, size_t len)
 {
 	const struct tracker *tracker = connection->tracker;
@@ -302,6 +336,19 @@ void connection_opened(struct connection *connection)
 				connection->opened_counters[i], 1, memory_order_relaxed);
 }
 
+void connection_feed_vector(struct connection *connection, enum direction direction,
+	const struct iovec *vector, size_t total)
+{
+	if (!vector)
+		connection_feed(connection, direction, NULL, total);
+	for (; vector && total > 0; vector++) {
+		size_t len = vector->iov_len < total ? vector->iov_len : total;
+		if (len > 0)
+			connection_feed(connection, direction, vector->iov_base, len);
+		total -= len;
+	}
+}
+
 static bool is_opened(const struct connection *connection)
 {
 	return atomic_load_explicit(&connection->opened, memory_order_relaxed);
@@ -319,20 +366,16 @@ bool connection_moved(
 		return false;
 	}
 	connection_opened(connection);
-	if (!vector)
-		feed(connection, direction, NULL, total);
-	for (; vector && total > 0; vector++) {
-		size_t len = vector->iov_len < total ? vector->iov_len : total;
-		if (len > 0)
-			feed(connection, direction, vector->iov_base, len);
-		total -= len;
-	}
+	connection_feed_vector(connection, direction, vector, total);
 	return unclaim(connection);
 }
 
-/* For what succeeded on the connection and is to be written down: false if that is too late, or if
- * it cannot be done now. */
-static bool claim_or_refuse(struct call call)
+bool connection_unclaim(struct connection *connection)
+{
+	return unclaim(connection);
+}
+
+bool connection_claim(struct call call)
 {
 	if (claim(call, CLAIMED))
 		return true;
@@ -342,7 +385,7 @@ static bool claim_or_refuse(struct call call)
 
 bool connection_set_option(struct call call, int level, int name, const void *value, socklen_t size)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	bool connected = connection_state(call.connection) != CONNECTION_FRESH;
 	if (!options_record(&call.connection->options, level, name, value, size, connected))
@@ -352,7 +395,7 @@ bool connection_set_option(struct call call, int level, int name, const void *va
 
 bool connection_connected(struct call call)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	connection_opened(call.connection);
 	return unclaim(call.connection);
@@ -360,7 +403,7 @@ bool connection_connected(struct call call)
 
 bool connection_watch(struct call call, int epfd, int op, const struct epoll_event *event)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	if (!watches_record(&call.connection->watches, epfd, op, event))
 		connection_refuse(call.connection, REFUSED_WATCHED);
@@ -369,7 +412,7 @@ bool connection_watch(struct call call, int epfd, int op, const struct epoll_eve
 
 bool connection_bound(struct call call, const struct endpoint *local)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	call.connection->local = *local;
 	/* bind() chooses a port at once, and the program may ask which; unless it said that it

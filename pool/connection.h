@@ -35,6 +35,14 @@ enum connection_state {
 	CONNECTION_TAKEN,    /* out of the pool: to be given to the program, or to be closed */
 };
 
+/* A reused connection may have been dead when the program got it: pool/renew.h. */
+enum risk {
+	RISK_NONE = 0, /* it is not a reused one, or its first answer has come */
+	RISK_UNUSED,   /* nothing was sent in this use */
+	RISK_KEPT,     /* what was sent is kept, and can be sent once more */
+	RISK_TAKEN,    /* it cannot: what becomes of it is learned from */
+};
+
 enum turn {
 	TURN_NONE = 0,
 	TURN_WAITING, /* service_point.waiting */
@@ -48,6 +56,9 @@ struct connection {
 	_Atomic bool opened;         /* counted as opened */
 	_Atomic int fd;              /* the program's number while live, else -1 */
 	_Atomic int hidden;          /* our number while parked, else -1 */
+	_Atomic uint8_t risk;        /* enum risk, of this use */
+	_Atomic uint8_t renewing;    /* calls that want another socket in its place */
+	bool half_closed;            /* by the program: shutdown(SHUT_WR) */
 	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
 	uint8_t discard;             /* enum discard: why it is to be closed, while TAKEN */
 	uint8_t turn;                /* enum turn, of one that is FRESH */
@@ -61,6 +72,13 @@ struct connection {
 	uint64_t parked_ms;      /* or when it was given back */
 	_Atomic uint64_t cookie; /* SO_COOKIE of its socket; 0: not known */
 	uint64_t sent, received; /* the ledger: bytes that moved through the library */
+	uint64_t sent_before;    /* of sent: in earlier uses */
+	uint32_t idle_ms;        /* for which it was parked before this use */
+	uint32_t keeps_ms;       /* what its server announced; 0: nothing */
+
+	/* What was sent in this use, while RISK_KEPT: pool/kept.h */
+	uint8_t *kept;
+	uint32_t kept_len, kept_size;
 
 	struct service_point *point;
 	struct connection *point_prev, *point_next; /* service_point.parked or .waiting */
@@ -93,6 +111,8 @@ struct call {
 	bool hidden; /* the program names a number that it cannot know: EBADF */
 };
 
+enum direction { SENT, RECEIVED };
+
 /* ---- calls under way ---- */
 
 /* Without a connection in the result if there are too many already. */
@@ -113,6 +133,24 @@ bool connection_is_connecting(const struct connection *connection);
 
 /* A real connect() has succeeded. The result is that of _moved(). */
 bool connection_connected(struct call call);
+
+/* Has nobody else a call under way, but those that want another socket in its place, too? Then it is
+ * as after _begin_connect(). */
+bool connection_begin_renewal(struct call call);
+
+/* For what succeeded on the connection and is to be written down: false if that is too late, or if
+ * it cannot be done now, and is refused for that. The result of _unclaim() is that of _moved(). */
+bool connection_claim(struct call call);
+bool connection_unclaim(struct connection *connection);
+
+/* What _moved() does with the bytes. The caller has claimed it. data may be NULL. */
+void connection_feed(
+	struct connection *connection, enum direction direction, const uint8_t *data, size_t len);
+void connection_feed_vector(struct connection *connection, enum direction direction,
+	const struct iovec *vector, size_t total);
+
+/* It has a new socket, on which nothing has happened yet. The caller has claimed it. */
+void connection_renewed(struct connection *connection, uint64_t cookie, uint64_t now_ms);
 
 /* The connection came to be, as was now seen. Counted once. The caller has claimed it. */
 void connection_opened(struct connection *connection);
@@ -153,8 +191,6 @@ void connection_end(struct connection *connection);
 /* It can no longer be pooled. The first reason stays. */
 void connection_refuse(struct connection *connection, enum refusal refusal);
 
-enum direction { SENT, RECEIVED };
-
 /* total bytes have moved; they are the first ones of the vector, or nobody saw them if vector is
  * NULL. Returns true if the connection ended meanwhile and the caller is to give its memory back.
  */
@@ -168,6 +204,11 @@ bool connection_watch(struct call call, int epfd, int op, const struct epoll_eve
 bool connection_bound(struct call call, const struct endpoint *local);
 
 /* ---- questions ---- */
+
+static inline enum risk connection_risk(const struct connection *connection)
+{
+	return (enum risk)atomic_load_explicit(&connection->risk, memory_order_relaxed);
+}
 
 /* Is number the hidden one of this connection, which the program does not know of? */
 static inline bool connection_hides(const struct connection *connection, int number)

@@ -153,6 +153,13 @@ static int set_wanted(const struct pool_os *os, int parked_fd, const struct opti
 	return 0;
 }
 
+int options_set_all(const struct pool_os *os, int fd, const struct options *options)
+{
+	static const struct options none = {.count = 0};
+
+	return set_wanted(os, fd, &none, options);
+}
+
 static int undo_left_over(const struct pool_os *os, int parked_fd, const struct options *parked,
 	int fresh_fd, const struct options *fresh)
 {

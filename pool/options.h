@@ -34,6 +34,9 @@ bool options_record(struct options *options, int level, int name, const void *va
 /* Was this option, an int, set to this value? */
 bool options_have(const struct options *options, int level, int name, int value);
 
+/* Sets every one of them on a socket that has none of them yet. 0, or -errno. */
+int options_set_all(const struct pool_os *os, int fd, const struct options *options);
+
 /* Can a connection with options parked be made like a socket with options fresh? Pure. */
 bool options_match(const struct options *parked, const struct options *fresh);
 

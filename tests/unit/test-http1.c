@@ -909,7 +909,7 @@ Test(http1, only_safe_requests_are_repeatable)
 
 		send_text(&state, rows[i].sent);
 		cr_expect_eq(
-			http1_facts(&state).repeatable, rows[i].repeatable, "%s", rows[i].sent);
+			http1_facts(&state).general.repeatable, rows[i].repeatable, "%s", rows[i].sent);
 	}
 }
 
@@ -919,9 +919,9 @@ Test(http1, an_answered_request_no_longer_counts_as_repeatable)
 
 	send_text(&state, POST_HEAD "abc" GET);
 	receive_text(&state, OK);
-	cr_expect(http1_facts(&state).repeatable);
+	cr_expect(http1_facts(&state).general.repeatable);
 	receive_text(&state, OK);
-	cr_expect_not(http1_facts(&state).repeatable);
+	cr_expect_not(http1_facts(&state).general.repeatable);
 }
 
 static const char *const every_method[] = {"ACL", "BASELINE-CONTROL", "CHECKIN", "CHECKOUT",
