@@ -230,7 +230,8 @@ void connection_reset(
 	connection->sent_before = 0;
 	connection->idle_ms = connection->keeps_ms = 0;
 	connection->result_pending = false;
-	connection->turn = TURN_NONE;
+	atomic_store_explicit(&connection->turn, TURN_NONE, memory_order_relaxed);
+	connection->impatient = false;
 	connection->prefix_len = 0;
 	connection->family = (uint16_t)family;
 	connection->fork_epoch = fork_epoch;

@@ -47,6 +47,7 @@ enum turn {
 	TURN_NONE = 0,
 	TURN_WAITING, /* service_point.waiting */
 	TURN_COME,    /* it is counted in with its service point, and may connect */
+	TURN_STOPPED, /* it was shut down while it waited */
 };
 
 struct connection {
@@ -61,7 +62,7 @@ struct connection {
 	bool half_closed;            /* by the program: shutdown(SHUT_WR) */
 	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
 	uint8_t discard;             /* enum discard: why it is to be closed, while TAKEN */
-	uint8_t turn;                /* enum turn, of one that is FRESH */
+	_Atomic bool impatient;      /* it waits for its turn no longer: pool_let_through() */
 	uint8_t prefix_len;
 	_Atomic uint16_t family; /* of the socket: AF_INET or AF_INET6 */
 	uint32_t fork_epoch;     /* pool.fork_epoch at socket() */
@@ -87,11 +88,10 @@ struct connection {
 	struct connection *next_made;               /* pool.made */
 
 	/* While it is FRESH, and waits for its turn: pool/turn.h */
+	_Atomic uint32_t turn; /* enum turn; what pool_os.wake_all() is told of */
 	struct service_point *waits_at;
 	long may_wait_ms;
-	struct connection *next_woken; /* pool.woken */
-	_Atomic int alarm;             /* for pool_os.wake_up(); -1: none yet */
-	_Atomic uint32_t wakers;       /* calls that are about to use it */
+	bool own_time; /* that is the socket's SO_SNDTIMEO */
 
 	struct endpoint peer;                 /* where connect() was asked to go */
 	struct endpoint local;                /* what the program bound it to; family 0: nothing */

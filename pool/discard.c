@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "pool/proof.h"
+#include "pool/turn.h"
 
 /* How many of those that were parked longest are looked at in one call. */
 #define EXPIRE_AT_ONCE 8
@@ -279,5 +280,6 @@ void pool_change_credentials(struct pool *pool)
 void pool_turn_off(struct pool *pool)
 {
 	atomic_store(&pool->off, true);
+	turn_end_all(pool);
 	pool_drop(pool);
 }

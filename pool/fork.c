@@ -1,21 +1,22 @@
 /* fork(): one process, one pool. */
 
+#include "pool/layout.h"
 #include "pool/pool_private.h"
 
 #include "pool/proof.h"
 
-void pool_shared_descriptors(struct pool *pool)
+HOT void pool_shared_descriptors(struct pool *pool)
 {
 	atomic_fetch_add_explicit(&pool->fork_epoch, 1, memory_order_seq_cst);
 }
 
-void pool_begin_copy(struct pool *pool)
+HOT void pool_begin_copy(struct pool *pool)
 {
 	atomic_fetch_add_explicit(&pool->copies_under_way, 1, memory_order_seq_cst);
 	pool_shared_descriptors(pool);
 }
 
-void pool_end_copy(struct pool *pool)
+HOT void pool_end_copy(struct pool *pool)
 {
 	pool_shared_descriptors(pool);
 	atomic_fetch_sub_explicit(&pool->copies_under_way, 1, memory_order_seq_cst);
@@ -23,7 +24,7 @@ void pool_end_copy(struct pool *pool)
 
 /* The lock is held over the fork, so that the child's lists are whole. It is not to be had where a
  * signal handler that interrupted the pool forks: such a child does without a pool. */
-LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *pool)
+LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_prepare_fork(struct pool *pool)
 {
 	bool locked = lock_acquire(&pool->lock, pool->os);
 
@@ -32,7 +33,7 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_prepare_fork(struct pool *po
 		atomic_store(&pool->fork_owner, pool->os->thread_id());
 }
 
-LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_parent(struct pool *pool)
+LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_after_fork_in_parent(struct pool *pool)
 {
 	/* Once more, as the child has also what was opened after the first time. */
 	pool_shared_descriptors(pool);
@@ -57,13 +58,12 @@ static void inherit(struct pool *pool, struct connection *connection)
 			pool->os->lose(connection);
 	}
 	connection->point = NULL;
-	connection->turn = TURN_NONE;
-	atomic_store(&connection->wakers, 0);
+	atomic_store(&connection->turn, TURN_NONE);
 	connection_refuse(connection, REFUSED_FORKED);
 	connection_end(connection);
 }
 
-LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct pool *pool)
+LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_after_fork_in_child(struct pool *pool)
 {
 	struct connection *connection = atomic_load(&pool->made);
 	bool whole = atomic_load(&pool->fork_owner) == pool->os->thread_id();
@@ -75,7 +75,7 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct p
 	atomic_store(&pool->on_the_way, 0);
 	pool->stats = (struct stats){0};
 	/* The page is the parent's. */
-	pool->status = (struct status){0};
+	pool->status = (struct status){.page = NULL};
 	if (!whole) {
 		lock_break(&pool->lock);
 		return;
@@ -86,7 +86,8 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void pool_after_fork_in_child(struct p
 		.defaults = &pool->settings.point,
 		.rules = &pool->rules,
 	};
-	pool->parked = pool->free = pool->woken = NULL;
+	pool->parked = pool->free = NULL;
+	pool->woken.count = 0;
 	pool->parked_count = 0;
 	atomic_store(&pool->orphans, NULL);
 	/* Those that were taken out of the pool are left lying, as one of them may be in the hands

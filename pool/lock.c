@@ -1,5 +1,7 @@
 #include "pool/lock.h"
 
+#include "pool/layout.h"
+
 #define WAITED_FOR (1U << 31)
 
 #define SPINS       100
@@ -39,7 +41,7 @@ static bool wait_for(struct lock *lock, const struct pool_os *os, uint32_t self)
 }
 
 LOCK_ATTRIBUTE(no_thread_safety_analysis)
-bool lock_acquire(struct lock *lock, const struct pool_os *os)
+HOT bool lock_acquire(struct lock *lock, const struct pool_os *os)
 {
 	uint32_t self = os->thread_id();
 
@@ -58,7 +60,7 @@ bool lock_acquire(struct lock *lock, const struct pool_os *os)
 }
 
 LOCK_ATTRIBUTE(no_thread_safety_analysis)
-void lock_release(struct lock *lock, const struct pool_os *os)
+HOT void lock_release(struct lock *lock, const struct pool_os *os)
 {
 	if (atomic_load_explicit(&lock->stuck, memory_order_relaxed))
 		atomic_store_explicit(&lock->stuck, false, memory_order_relaxed);
@@ -68,7 +70,7 @@ void lock_release(struct lock *lock, const struct pool_os *os)
 		os->wake(&lock->word);
 }
 
-void lock_reset(struct lock *lock)
+HOT void lock_reset(struct lock *lock)
 {
 	atomic_store(&lock->word, 0);
 	atomic_store(&lock->broken, false);

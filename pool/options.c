@@ -104,6 +104,19 @@ bool options_have(const struct options *options, int level, int name, int value)
 	       memcmp(option->value, &value, sizeof(value)) == 0;
 }
 
+long options_send_timeout_ms(const struct options *options)
+{
+	const struct option *option = find(options, SOL_SOCKET, SO_SNDTIMEO);
+	struct timeval time;
+
+	if (!option || option->size != sizeof(time))
+		return 0;
+	memcpy(&time, option->value, sizeof(time));
+	if (time.tv_sec < 0 || time.tv_sec > INT32_MAX / 1000)
+		return 0;
+	return time.tv_sec * 1000 + (time.tv_usec + 999) / 1000;
+}
+
 /* Every option of one that cannot be changed stands in other with the same value. */
 static bool fixed_ones_are_in(const struct options *one, const struct options *other)
 {

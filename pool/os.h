@@ -64,8 +64,8 @@ struct pool_os {
 	void (*forget)(struct connection *connection, int fd);
 	int (*close)(int fd);
 
-	/* Ends the wait of the thread that waits for its turn by this alarm. */
-	void (*wake_up)(int alarm);
+	/* All threads that wait for this word to change: for its turn, pool/turn.h. */
+	void (*wake_all)(_Atomic uint32_t *word);
 
 	/* What happened to a connection, for the log; may be NULL. No lock is held. */
 	void (*note)(const struct connection *connection, const char *event, const char *why);

@@ -60,8 +60,8 @@ static enum refusal prepare_to_park(struct pool *pool, struct connection *connec
 	return refusal;
 }
 
-static int close_for_real(
-	struct pool *pool, struct connection *connection, int fd, enum refusal refusal)
+/* What is left to do is to close the number. */
+static void give_up(struct pool *pool, struct connection *connection, int fd, enum refusal refusal)
 {
 	/* A non-blocking connect() that nothing was moved on: did it come to anything? */
 	if (!atomic_load_explicit(&connection->opened, memory_order_relaxed) &&
@@ -81,7 +81,6 @@ static int close_for_real(
 	}
 	pool->os->forget(connection, fd);
 	pool_release(pool, connection);
-	return pool->os->close(fd);
 }
 
 /* Has the service point more connections than its limit allows, without this one? It was lowered.
@@ -164,24 +163,50 @@ static int close_and_park(struct pool *pool, struct connection *connection, int 
 	return result;
 }
 
-int pool_close(struct pool *pool, struct connection *connection, int fd)
+/* What there is against parking it before it has a hidden number. */
+static enum refusal judge(struct pool *pool, const struct connection *connection)
 {
-	status_serve(pool);
 	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
+
 	if (refusal == REFUSED_NOT && atomic_load(&pool->copies_under_way) > 0)
 		refusal = REFUSED_FORKED;
 	if (refusal == REFUSED_FORKED && connection->credentials != pool_credentials(pool))
 		refusal = REFUSED_CREDENTIALS;
-	if (refusal == REFUSED_NOT)
-		refusal = check_settings(pool, connection);
+	return refusal == REFUSED_NOT ? check_settings(pool, connection) : refusal;
+}
+
+static enum refusal try_to_park(
+	struct pool *pool, struct connection *connection, int fd, int *result)
+{
+	enum refusal refusal = judge(pool, connection);
+
 	if (refusal != REFUSED_NOT)
-		return close_for_real(pool, connection, fd, refusal);
-	uint64_t signals = pool->os->block_signals();
+		return refusal;
 	atomic_fetch_add(&pool->on_the_way, 1);
 	refusal = prepare_to_park(pool, connection, fd);
-	int result = refusal == REFUSED_NOT ? close_and_park(pool, connection, fd)
-					    : close_for_real(pool, connection, fd, refusal);
+	if (refusal == REFUSED_NOT)
+		*result = close_and_park(pool, connection, fd);
 	atomic_fetch_sub(&pool->on_the_way, 1);
-	pool->os->restore_signals(signals);
-	return result;
+	return refusal;
+}
+
+/* A handler that jumped away would leave the connection to nobody, and its place at the service
+ * point's limit with it. But signals are not blocked while the number is closed for real, which may
+ * take its time (SO_LINGER). */
+int pool_close_blocked(
+	struct pool *pool, struct connection *connection, int fd, uint64_t signals_before)
+{
+	int result = 0;
+
+	status_serve(pool);
+	enum refusal refusal = try_to_park(pool, connection, fd, &result);
+	if (refusal != REFUSED_NOT)
+		give_up(pool, connection, fd, refusal);
+	pool->os->restore_signals(signals_before);
+	return refusal == REFUSED_NOT ? result : pool->os->close(fd);
+}
+
+int pool_close(struct pool *pool, struct connection *connection, int fd)
+{
+	return pool_close_blocked(pool, connection, fd, pool->os->block_signals());
 }

@@ -2,13 +2,14 @@
 
 #include <string.h>
 
+#include "pool/layout.h"
 #include "pool/pool_private.h"
 #include "pool/turn.h"
 
 /* Bytes that are mapped at a time. */
 #define MEMORY_CHUNK 65536
 
-void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings)
+HOT void pool_init(struct pool *pool, const struct pool_os *os, const struct settings *settings)
 {
 	*pool = (struct pool){.os = os, .settings = *settings};
 	atomic_store(&pool->parked_most, (unsigned)settings->max_parked);
@@ -18,14 +19,14 @@ void pool_init(struct pool *pool, const struct pool_os *os, const struct setting
 	pool->names.slab = &pool->slab;
 }
 
-void pool_set_rules(struct pool *pool, const struct rules *rules)
+HOT void pool_set_rules(struct pool *pool, const struct rules *rules)
 {
 	pool->rules = *rules;
 	pool->rules_given = rules->count;
 	pool->points_differ = rules->count > 0;
 }
 
-uint32_t pool_fork_epoch(struct pool *pool)
+HOT uint32_t pool_fork_epoch(struct pool *pool)
 {
 	return atomic_load_explicit(&pool->fork_epoch, memory_order_relaxed);
 }
@@ -121,12 +122,16 @@ bool pool_enter_for_names(struct pool *pool)
 
 void pool_leave(struct pool *pool)
 {
-	struct connection *woken = pool->woken;
+	const struct woken woken = pool->woken;
+	uint64_t signals_before = pool->signals_before;
 
-	pool->woken = NULL;
+	pool->woken.count = 0;
 	status_show_locked(pool);
-	unlock_pool(pool);
-	turn_wake(pool, woken);
+	lock_release(&pool->lock, pool->os);
+	/* Before a signal handler can run, and jump away: nobody else would wake them. */
+	for (unsigned i = 0; i < woken.count; i++)
+		pool->os->wake_all(woken.words[i]);
+	pool->os->restore_signals(signals_before);
 }
 
 static struct connection *make_locked(struct pool *pool) REQUIRES(pool->lock)

@@ -21,6 +21,14 @@
 #include "pool/stats.h"
 #include "pool/status.h"
 
+/* Words that somebody waits for, of connections. Those whose turn has come are not more than half;
+ * they go on with it. */
+#define WOKEN_MOST 16
+struct woken {
+	unsigned count;
+	_Atomic uint32_t *words[WOKEN_MOST];
+};
+
 struct pool {
 	const struct pool_os *os;
 	struct settings settings;
@@ -42,7 +50,7 @@ struct pool {
 	struct names names;
 	struct connection *free;   /* connection.next_free */
 	struct connection *parked; /* connection.prev, .next; latest parked first */
-	struct connection *woken;  /* .next_woken; to be woken when the lock is released */
+	struct woken woken;        /* when the lock is released */
 	unsigned parked_count;
 	bool points_differ;          /* not all service points have the same settings.idle_ms */
 	_Atomic uint32_t fork_owner; /* thread_id of who holds it over a fork; 0: nobody */
@@ -71,8 +79,9 @@ enum taken {
 	TAKEN_NONE,    /* connect for real */
 	TAKEN_DONE,    /* connected; the program's socket is a blocking one */
 	TAKEN_PENDING, /* connected; the program's socket is a non-blocking one */
-	TAKEN_LIMITED, /* the service point has as many connections as it may: wait, for up to
-			* fresh->may_wait_ms, then try again */
+	TAKEN_LIMITED, /* the service point has as many connections as it may: wait until
+			* fresh->turn is not TURN_WAITING, for up to fresh->may_wait_ms, then try
+			* again */
 };
 
 /* connect(): the service point of endpoint gets one more connection in use, by fresh; and if it has
@@ -82,13 +91,19 @@ enum taken {
 enum taken pool_take(
 	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint);
 
-/* After TAKEN_LIMITED, when the connection is no longer claimed: by this alarm its turn will be
- * made known (pool_os.wake_up). false if there is nothing to wait for any more: try again. When the
- * wait is over, and before the alarm is destroyed, connection.wakers must have come to 0. */
-bool pool_set_alarm(struct pool *pool, struct call call, int alarm);
-
-/* Its time is over. false if its turn has come just now. */
+/* Its time is over. false if it did not wait any more: its turn has come just now, or somebody has
+ * closed it. */
 bool pool_stop_waiting(struct pool *pool, struct call call);
+
+/* It connects at once from now on, at the limit or not. */
+void pool_let_through(struct pool *pool, struct call call);
+
+/* shutdown() of a socket that waits: the thread that waits learns of it, as TURN_STOPPED. false if
+ * none does. */
+bool pool_shut_down_waiting(struct pool *pool, struct call call);
+
+/* It is no connection of its service point any more: connect(2), AF_UNSPEC. */
+void pool_dissolve(struct pool *pool, struct call call);
 
 /* Its turn has come, but it does not want to connect any more. */
 void pool_give_up_turn(struct pool *pool, struct call call);
@@ -97,6 +112,11 @@ void pool_give_up_turn(struct pool *pool, struct call call);
  * longer the caller's when this returns. The caller has claimed it for close(). 0, or what close(2)
  * said, as -errno. */
 int pool_close(struct pool *pool, struct connection *connection, int fd);
+
+/* The same for who has blocked signals (pool_os.block_signals) before he claimed it; they are
+ * restored. */
+int pool_close_blocked(
+	struct pool *pool, struct connection *connection, int fd, uint64_t signals_before);
 
 /* Closes this connection if it is parked on this hidden number. */
 void pool_evict(struct pool *pool, struct connection *connection, int hidden);

@@ -1,20 +1,26 @@
 #include "pool/refusal.h"
 
-static const struct {
-	const char *word, *meaning;
-} refusals[REFUSAL_COUNT] = {
-	[REFUSED_NOT] = {"none", "nothing speaks against it"},
-#define REFUSAL(identifier, word, meaning) [REFUSED_##identifier] = {word, meaning},
+#include "pool/text.h"
+
+/* In the order of the enum. */
+static const char words[] = "none\0"
+#define REFUSAL(identifier, word, meaning) word "\0"
 #include "pool/refusals.inc"
 #undef REFUSAL
-};
+	;
+
+static const char meanings[] = "nothing speaks against it\0"
+#define REFUSAL(identifier, word, meaning) meaning "\0"
+#include "pool/refusals.inc"
+#undef REFUSAL
+	;
 
 const char *refusal_word(enum refusal refusal)
 {
-	return refusals[refusal].word;
+	return text_nth(words, refusal);
 }
 
 const char *refusal_meaning(enum refusal refusal)
 {
-	return refusals[refusal].meaning;
+	return text_nth(meanings, refusal);
 }

@@ -11,6 +11,8 @@ const struct setting setting_table[] = {
 #define RULE_SETTING(field, key, default_value, least, most, meaning)                              \
 	{NULL, key, default_value, least, most, meaning, offsetof(struct settings, point.field)},
 #include "pool/settings.inc"
+
+#include "pool/layout.h"
 #undef SETTING
 #undef POINT_SETTING
 };
@@ -30,7 +32,7 @@ static void set(struct settings *settings, const struct setting *setting, long v
 	*(long *)(void *)((char *)settings + setting->offset) = value;
 }
 
-struct settings settings_default(void)
+HOT struct settings settings_default(void)
 {
 	struct settings settings;
 

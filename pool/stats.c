@@ -2,13 +2,14 @@
 
 const char *discard_word(enum discard discard)
 {
-	static const char *const words[DISCARD_COUNT] = {
-#define DISCARD(identifier, word, meaning) [DISCARDED_##identifier] = word,
+	/* In the order of the enum. */
+	static const char words[] =
+#define DISCARD(identifier, word, meaning) word "\0"
 #include "pool/discards.inc"
 #undef DISCARD
-	};
+		;
 
-	return words[discard];
+	return text_nth(words, discard);
 }
 
 static const char *discard_word_at(unsigned discard)

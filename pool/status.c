@@ -68,7 +68,6 @@ static void write_numbers(struct status_row *row, const struct service_point *po
 }
 
 static void write_row(struct pool *pool, struct status_page *page, struct service_point *point)
-	REQUIRES(pool->lock)
 {
 	struct status_row *row = &page->rows[point->row - 1];
 
@@ -83,7 +82,6 @@ static void write_row(struct pool *pool, struct status_page *page, struct servic
 }
 
 static void write_head(struct pool *pool, struct status_page *page, uint64_t now)
-	REQUIRES(pool->lock)
 {
 	unsigned i = 0;
 

@@ -162,7 +162,7 @@ static enum taken take_one(struct pool *pool, struct connection *fresh,
 		return TAKEN_NONE;
 	pool_expire_locked(pool, now, &doomed);
 	/* Once, as in between it might be learned by another name. */
-	if (!fresh->point && fresh->turn != TURN_WAITING)
+	if (fresh->turn == TURN_NONE)
 		fresh->peer.name = names_find(&pool->names, endpoint, endpoint->name);
 	struct service_point *point = pool_find_point_locked(pool, &fresh->peer, now, &doomed);
 	if (point && !turn_admit_locked(pool, point, fresh, wish->may_wait))
@@ -195,7 +195,7 @@ enum taken pool_take(
 	status_serve(pool);
 	const struct name *name = fresh->peer.name;
 	fresh->peer = *endpoint;
-	if (fresh->point || fresh->turn == TURN_WAITING)
+	if (fresh->turn != TURN_NONE)
 		fresh->peer.name = name;
 	fresh->opened_counters[0] = &pool->stats.opened;
 	while ((taken = take_one(pool, fresh, endpoint, &wish, &connection)) == TAKEN_NONE &&

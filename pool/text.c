@@ -32,6 +32,13 @@ void text_add_number(struct text *text, int64_t number)
 	text_add_bytes(text, digits + first, sizeof(digits) - first);
 }
 
+const char *text_nth(const char *strings, unsigned number)
+{
+	while (number--)
+		strings += strlen(strings) + 1;
+	return strings;
+}
+
 /* The length of the UTF-8 sequence that s begins with (RFC 3629 section 4), 0 if it is none. */
 static size_t utf8_length(const unsigned char *s)
 {

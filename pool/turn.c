@@ -22,41 +22,84 @@ static void count_in(struct service_point *point, struct connection *fresh)
 	point->in_use++;
 }
 
+static enum turn turn_of(const struct connection *fresh)
+{
+	return (enum turn)atomic_load_explicit(&fresh->turn, memory_order_relaxed);
+}
+
+/* Its word has changed. */
 static void wake_later_locked(struct pool *pool, struct connection *fresh) REQUIRES(pool->lock)
 {
-	atomic_fetch_add(&fresh->wakers, 1);
-	fresh->next_woken = pool->woken;
-	pool->woken = fresh;
+	if (pool->woken.count < WOKEN_MOST)
+		pool->woken.words[pool->woken.count++] = &fresh->turn;
+	else
+		pool->os->wake_all(&fresh->turn);
 }
 
 /* Its turn has come, and is used, or given up. */
 static void take_turn_locked(struct connection *fresh)
 {
-	if (fresh->turn == TURN_COME)
+	if (turn_of(fresh) == TURN_COME)
 		fresh->point->come--;
-	fresh->turn = TURN_NONE;
+	atomic_store(&fresh->turn, TURN_NONE);
+}
+
+/* It is counted out again. */
+static void leave_locked(struct pool *pool, struct connection *fresh, uint64_t now)
+	REQUIRES(pool->lock)
+{
+	struct service_point *point = fresh->point;
+
+	if (!point)
+		return;
+	take_turn_locked(fresh);
+	fresh->point = NULL;
+	fresh->opened_counters[1] = NULL;
+	fresh->tracker = NULL;
+	service_point_left(point, now);
+	status_note_locked(pool, point);
+	turn_pass_on_locked(pool, point);
+}
+
+/* For how long, and what ends it. */
+static void note_patience(struct connection *fresh, const struct service_point *point)
+{
+	long own = options_send_timeout_ms(&fresh->options);
+
+	fresh->may_wait_ms = point->settings.wait_ms;
+	fresh->own_time = own > 0 && own < fresh->may_wait_ms;
+	if (fresh->own_time)
+		fresh->may_wait_ms = own;
+}
+
+static void begin_waiting_locked(
+	struct pool *pool, struct service_point *point, struct connection *fresh)
+{
+	stats_count(&pool->stats.waited);
+	note_patience(fresh, point);
+	fresh->waits_at = point;
+	atomic_store(&fresh->turn, TURN_WAITING);
+	DL_APPEND2(point->waiting, fresh, point_prev, point_next);
+	point->waiting_count++;
 }
 
 bool turn_admit_locked(
 	struct pool *pool, struct service_point *point, struct connection *fresh, bool may_wait)
 {
+	/* The same socket may connect elsewhere when it was refused. */
+	if (fresh->point && fresh->point != point)
+		leave_locked(pool, fresh, pool->now_ms);
 	if (fresh->point) {
 		take_turn_locked(fresh);
+		/* There may have been more turns than could be told at once. */
+		turn_pass_on_locked(pool, point);
 		return true;
 	}
-	if (fresh->turn == TURN_WAITING)
+	if (turn_of(fresh) == TURN_WAITING)
 		return false;
 	if (!has_room(point) || point->waiting) {
-		/* One that is still being woken from its last life cannot be in a list of those to
-		 * be woken. */
-		if (may_wait && atomic_load(&fresh->wakers) == 0) {
-			stats_count(&pool->stats.waited);
-			atomic_store(&fresh->alarm, -1);
-			fresh->turn = TURN_WAITING;
-			fresh->may_wait_ms = point->settings.wait_ms;
-			fresh->waits_at = point;
-			DL_APPEND2(point->waiting, fresh, point_prev, point_next);
-			point->waiting_count++;
+		if (may_wait && !fresh->impatient) {
+			begin_waiting_locked(pool, point, fresh);
 			return false;
 		}
 		stats_count(&pool->stats.over_limit);
@@ -80,15 +123,15 @@ static void stop_waiting_locked(struct pool *pool, struct connection *fresh) REQ
 	fresh->waits_at->waiting_count--;
 	DL_DELETE2(fresh->waits_at->waiting, fresh, point_prev, point_next);
 	fresh->waits_at = NULL;
-	fresh->turn = TURN_NONE;
+	atomic_store(&fresh->turn, TURN_NONE);
 }
 
 void turn_pass_on_locked(struct pool *pool, struct service_point *point)
 {
-	while (point->waiting && has_room(point)) {
+	while (point->waiting && has_room(point) && pool->woken.count < WOKEN_MOST / 2) {
 		struct connection *fresh = point->waiting;
 		stop_waiting_locked(pool, fresh);
-		fresh->turn = TURN_COME;
+		atomic_store(&fresh->turn, TURN_COME);
 		count_in(point, fresh);
 		point->come++;
 		wake_later_locked(pool, fresh);
@@ -97,22 +140,36 @@ void turn_pass_on_locked(struct pool *pool, struct service_point *point)
 
 void turn_end_locked(struct pool *pool, struct connection *fresh)
 {
-	if (fresh->turn == TURN_WAITING) {
+	if (turn_of(fresh) == TURN_WAITING) {
 		stop_waiting_locked(pool, fresh);
 		wake_later_locked(pool, fresh);
 	}
 	take_turn_locked(fresh);
 }
 
-void turn_wake(struct pool *pool, struct connection *woken)
+/* Some of those who wait; false if nobody does. */
+static bool end_some_locked(struct pool *pool) REQUIRES(pool->lock)
 {
-	while (woken) {
-		struct connection *fresh = woken;
-		woken = fresh->next_woken;
-		int alarm = atomic_load(&fresh->alarm);
-		if (alarm >= 0)
-			pool->os->wake_up(alarm);
-		atomic_fetch_sub(&fresh->wakers, 1);
+	struct service_point *point;
+
+	DL_FOREACH(pool->points.used, point)
+	{
+		while (point->waiting) {
+			if (pool->woken.count == WOKEN_MOST)
+				return true;
+			turn_end_locked(pool, point->waiting);
+		}
+	}
+	return false;
+}
+
+void turn_end_all(struct pool *pool)
+{
+	bool more = true;
+
+	while (more && pool_enter(pool)) {
+		more = end_some_locked(pool);
+		pool_leave(pool);
 	}
 }
 
@@ -120,18 +177,7 @@ void turn_wake(struct pool *pool, struct connection *woken)
 
 static bool is_waiting_locked(struct call call)
 {
-	return connection_is_current(call) && call.connection->turn == TURN_WAITING;
-}
-
-bool pool_set_alarm(struct pool *pool, struct call call, int alarm)
-{
-	if (!pool_enter(pool))
-		return false;
-	bool waits = is_waiting_locked(call);
-	if (waits)
-		atomic_store(&call.connection->alarm, alarm);
-	pool_leave(pool);
-	return waits;
+	return connection_is_current(call) && turn_of(call.connection) == TURN_WAITING;
 }
 
 bool pool_stop_waiting(struct pool *pool, struct call call)
@@ -145,20 +191,44 @@ bool pool_stop_waiting(struct pool *pool, struct call call)
 	return waits;
 }
 
+void pool_let_through(struct pool *pool, struct call call)
+{
+	call.connection->impatient = true;
+	pool_stop_waiting(pool, call);
+}
+
+bool pool_shut_down_waiting(struct pool *pool, struct call call)
+{
+	if (!pool_enter(pool))
+		return false;
+	bool waits = is_waiting_locked(call);
+	if (waits) {
+		stop_waiting_locked(pool, call.connection);
+		atomic_store(&call.connection->turn, TURN_STOPPED);
+		wake_later_locked(pool, call.connection);
+	}
+	pool_leave(pool);
+	return waits;
+}
+
 void pool_give_up_turn(struct pool *pool, struct call call)
 {
-	struct connection *fresh = call.connection;
 	uint64_t now = pool->os->now_ms();
 
 	if (!pool_enter(pool))
 		return;
-	if (connection_is_current(call) && fresh->turn == TURN_COME) {
-		struct service_point *point = fresh->point;
-		take_turn_locked(fresh);
-		fresh->point = NULL;
-		service_point_left(point, now);
-		status_note_locked(pool, point);
-		turn_pass_on_locked(pool, point);
-	}
+	if (connection_is_current(call) && turn_of(call.connection) == TURN_COME)
+		leave_locked(pool, call.connection, now);
+	pool_leave(pool);
+}
+
+void pool_dissolve(struct pool *pool, struct call call)
+{
+	uint64_t now = pool->os->now_ms();
+
+	if (!pool_enter(pool))
+		return;
+	if (connection_is_current(call))
+		leave_locked(pool, call.connection, now);
 	pool_leave(pool);
 }

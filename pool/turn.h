@@ -24,5 +24,5 @@ void turn_pass_on_locked(struct pool *pool, struct service_point *point) REQUIRE
 /* fresh is no more: it does not wait, and takes nobody's place. */
 void turn_end_locked(struct pool *pool, struct connection *fresh) REQUIRES(pool->lock);
 
-/* What pool_leave() does last, without the lock. */
-void turn_wake(struct pool *pool, struct connection *woken);
+/* All who wait are told to try again, as there is no pool any more. */
+void turn_end_all(struct pool *pool);

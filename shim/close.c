@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "pool/layout.h"
 #include "shim/libc.h"
 #include "shim/os.h"
 #include "shim/process.h"
@@ -18,11 +19,14 @@ static int to_libc_result(int result)
 	return -1;
 }
 
-static int close_tracked(int fd, struct call call)
+COLD static int close_tracked(int fd, struct call call)
 {
+	uint64_t signals = real_os.block_signals();
+
 	switch (connection_begin_close(call)) {
 	case CLOSING_CLAIMED:
-		return to_libc_result(pool_close(&process_pool, call.connection, fd));
+		return to_libc_result(
+			pool_close_blocked(&process_pool, call.connection, fd, signals));
 	case CLOSING_BUSY:
 		stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
 		process_end(fd, call);
@@ -31,6 +35,7 @@ static int close_tracked(int fd, struct call call)
 		break;
 	}
 	connection_leave(call);
+	real_os.restore_signals(signals);
 	return libc()->close(fd);
 }
 
@@ -70,7 +75,10 @@ int shutdown(int fd, int how)
 	if (!call.connection)
 		return libc()->shutdown(fd, how);
 	connection_refuse(call.connection, REFUSED_SHUTDOWN);
-	int result = libc()->shutdown(fd, how);
+	/* One that waits for its turn is, for the program, one that is connecting. */
+	bool waited = how >= SHUT_RD && how <= SHUT_RDWR && process_may_pool() &&
+		      pool_shut_down_waiting(&process_pool, call);
+	int result = waited ? 0 : libc()->shutdown(fd, how);
 	process_leave(call, false);
 	return result;
 }

@@ -1,9 +1,11 @@
 /* connect(): answered from the pool, or for real. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 
+#include "pool/layout.h"
 #include "pool/proof.h"
 #include "shim/libc.h"
 #include "shim/log.h"
@@ -36,7 +38,8 @@ static int connect_untracked(int fd, const struct sockaddr *address, socklen_t l
 	return result;
 }
 
-static int connect_for_real(struct call call, int fd, const struct sockaddr *address, socklen_t len)
+COLD static int connect_for_real(
+	struct call call, int fd, const struct sockaddr *address, socklen_t len)
 {
 	if (log_wants(3))
 		os_log(3, call.connection, "opening", "");
@@ -55,8 +58,26 @@ static int connect_for_real(struct call call, int fd, const struct sockaddr *add
 	return result;
 }
 
+/* The answer of a call that was interrupted, with its connection under way: who gets EINTR waits
+ * for the socket to be writable, and asks how it went (connect(2)). It does not wait here, and is
+ * non-blocking for as long as it takes to say so. */
+static int connect_in_background(
+	struct call call, int fd, const struct sockaddr *address, socklen_t len, int error)
+{
+	int flags = real_os.get_status_flags(fd);
+
+	if (flags >= 0)
+		real_os.set_status_flags(fd, flags | O_NONBLOCK);
+	int result = connect_for_real(call, fd, address, len);
+	if (flags >= 0)
+		real_os.set_status_flags(fd, flags);
+	if (result < 0 && errno == EINPROGRESS)
+		errno = error;
+	return result;
+}
+
 /* The caller has begun to connect, and ends it. */
-static enum taken take(struct call call, int fd, struct endpoint *endpoint)
+COLD static enum taken take(struct call call, int fd, struct endpoint *endpoint)
 {
 	struct connection *fresh = call.connection;
 
@@ -71,7 +92,7 @@ static enum taken take(struct call call, int fd, struct endpoint *endpoint)
 }
 
 /* Is the first connect() of a socket answered from the pool? */
-static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoint)
+COLD static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoint)
 {
 	uint64_t signals = real_os.block_signals();
 
@@ -90,8 +111,8 @@ static enum taken try_to_take(struct call call, int fd, struct endpoint *endpoin
 	return taken;
 }
 
-static int connect_first(struct call call, int fd, const struct sockaddr *address, socklen_t len,
-	struct endpoint *endpoint)
+COLD static int connect_first(struct call call, int fd, const struct sockaddr *address,
+	socklen_t len, struct endpoint *endpoint)
 {
 	status_begin();
 	enum taken taken = try_to_take(call, fd, endpoint);
@@ -99,9 +120,12 @@ static int connect_first(struct call call, int fd, const struct sockaddr *addres
 
 	while (taken == TAKEN_LIMITED && (error = turn_wait(call)) == 0)
 		taken = try_to_take(call, fd, endpoint);
+	/* It is let through now. */
+	if (error == EINTR || error == EINPROGRESS)
+		taken = try_to_take(call, fd, endpoint);
 	if (taken == TAKEN_BUSY && connection_is_current(call))
 		connection_refuse(call.connection, REFUSED_IN_FLIGHT);
-	if (taken == TAKEN_BUSY || error == TURN_NO_WAITING) {
+	if (taken == TAKEN_BUSY) {
 		connection_leave(call);
 		return connect_untracked(fd, address, len);
 	}
@@ -118,14 +142,15 @@ static int connect_first(struct call call, int fd, const struct sockaddr *addres
 		errno = error;
 		return -1;
 	default:
-		return connect_for_real(call, fd, address, len);
+		return error ? connect_in_background(call, fd, address, len, error)
+			     : connect_for_real(call, fd, address, len);
 	}
 }
 
 /* A program that has a connect() under way may ask again how it went. The kernel says 0 once, and
  * EISCONN after that (inet_stream_connect() in net/ipv4/af_inet.c); of a reused connection it would
  * say what the use before left to be said. */
-static int connect_reused_again(struct call call)
+COLD static int connect_reused_again(struct call call)
 {
 	bool pending = atomic_exchange(&call.connection->result_pending, false);
 
@@ -136,7 +161,8 @@ static int connect_reused_again(struct call call)
 	return -1;
 }
 
-static int connect_tracked(struct call call, int fd, const struct sockaddr *address, socklen_t len)
+COLD static int connect_tracked(
+	struct call call, int fd, const struct sockaddr *address, socklen_t len)
 {
 	struct connection *connection = call.connection;
 	struct endpoint endpoint;
@@ -158,8 +184,11 @@ static int connect_tracked(struct call call, int fd, const struct sockaddr *addr
 	if (is_address && reused && process_may_pool())
 		return connect_reused_again(call);
 	/* Not an address, or AF_UNSPEC, which dissolves the association: connect(2). */
-	if (!is_address)
+	if (!is_address) {
 		connection_refuse(connection, REFUSED_NOT_CONNECTED);
+		if (process_may_pool())
+			pool_dissolve(&process_pool, call);
+	}
 	return connect_for_real(call, fd, address, len);
 }
 

@@ -4,6 +4,7 @@
 #include <linux/seccomp.h>
 #include <stdarg.h>
 
+#include "pool/layout.h"
 #include "shim/libc.h"
 #include "shim/process.h"
 
@@ -54,7 +55,7 @@ int setns(int fd, int type)
 
 /* What a sandbox does to calls that it forbids may be to kill, so none must be made that the
  * program does not make itself. */
-int prctl(int option, ...)
+HOT int prctl(int option, ...)
 {
 	unsigned long argument[4];
 	va_list rest;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 
+#include "pool/layout.h"
 #include "shim/libc.h"
 #include "shim/os.h"
 #include "shim/process.h"
@@ -41,7 +42,7 @@ int dup(int fd)
 /* Enters a number that the program wants for something else: if it is a hidden one of ours, that is
  * given up. One that another thread is just giving to the program, or closing, takes it a few
  * microseconds. */
-static struct call enter_unhidden(int number)
+COLD static struct call enter_unhidden(int number)
 {
 	struct call call = fdtable_enter(number);
 

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include "pool/layout.h"
 #include "pool/proof.h"
 #include "shim/os.h"
 #include "shim/process.h"
@@ -16,7 +17,7 @@ _Atomic(struct connection *) fdtable[FDTABLE_SIZE];
 static _Atomic int highest = -1;
 
 /* A number that is hidden, unless it was closed behind our back and is another file's now. */
-static struct call enter_hidden(int fd, struct connection *connection)
+COLD static struct call enter_hidden(int fd, struct connection *connection)
 {
 	uint64_t cookie = connection->cookie;
 
@@ -26,7 +27,7 @@ static struct call enter_hidden(int fd, struct connection *connection)
 	return (struct call){.hidden = true};
 }
 
-struct call fdtable_enter_tracked(int fd)
+COLD struct call fdtable_enter_tracked(int fd)
 {
 	/* Turned off, nothing is done that needs a system call: a sandbox may forbid it. */
 	if (!process_is_on())
@@ -55,7 +56,7 @@ struct call fdtable_enter_tracked(int fd)
 	return (struct call){0};
 }
 
-bool fdtable_hides(int fd)
+COLD bool fdtable_hides(int fd)
 {
 	struct call call = fdtable_enter(fd);
 
@@ -85,7 +86,7 @@ void fdtable_end_closing(int cancel_state)
 	pthread_setcancelstate(cancel_state, NULL);
 }
 
-bool fdtable_begin_hiding(void)
+COLD bool fdtable_begin_hiding(void)
 {
 	for (int tries = 0; tries < PATIENCE; tries++) {
 		atomic_fetch_add(&hidings, 1);
@@ -100,7 +101,7 @@ bool fdtable_begin_hiding(void)
 	return false;
 }
 
-void fdtable_end_hiding(void)
+COLD void fdtable_end_hiding(void)
 {
 	atomic_fetch_sub(&hidings, 1);
 }
@@ -121,14 +122,14 @@ static void note_highest(int fd)
 		;
 }
 
-struct connection *fdtable_replace(int fd, struct connection *connection)
+COLD struct connection *fdtable_replace(int fd, struct connection *connection)
 {
 	if (connection)
 		note_highest(fd);
 	return atomic_exchange_explicit(&fdtable[fd], connection, memory_order_acq_rel);
 }
 
-bool fdtable_change(int fd, struct connection *from, struct connection *to)
+COLD bool fdtable_change(int fd, struct connection *from, struct connection *to)
 {
 	if ((unsigned)fd >= FDTABLE_SIZE)
 		return false;

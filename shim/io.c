@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/sendfile.h>
 
+#include "pool/layout.h"
 #include "shim/io.h"
 #include "shim/libc.h"
 #include "shim/memory.h"
@@ -19,7 +20,7 @@
 #define RECEIVES_ODDLY   (MSG_OOB | MSG_ERRQUEUE)
 #define SENDS_ODDLY      (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)
 
-static void moved(
+COLD static void moved(
 	struct call call, enum direction direction, const struct iovec *vector, ssize_t total)
 {
 	bool give_back = total > 0 && connection_moved(call, direction, vector, (size_t)total);
@@ -27,7 +28,7 @@ static void moved(
 	process_leave(call, give_back);
 }
 
-static void received(struct call call, const void *buf, ssize_t len, int flags)
+COLD static void received(struct call call, const void *buf, ssize_t len, int flags)
 {
 	const struct iovec vector = {.iov_base = (void *)buf, .iov_len = (size_t)len};
 
@@ -39,7 +40,7 @@ static void received(struct call call, const void *buf, ssize_t len, int flags)
 		moved(call, RECEIVED, flags & RECEIVES_UNSEEN ? NULL : &vector, len);
 }
 
-static void sent(struct call call, const void *buf, ssize_t len, int flags)
+COLD static void sent(struct call call, const void *buf, ssize_t len, int flags)
 {
 	const struct iovec vector = {.iov_base = (void *)buf, .iov_len = (size_t)len};
 
@@ -58,7 +59,7 @@ struct places {
 	bool known; /* else there are more, or the memory is not there, as the kernel will say */
 };
 
-static void note_places(struct places *places, const struct iovec *vector, size_t count)
+COLD static void note_places(struct places *places, const struct iovec *vector, size_t count)
 {
 	places->known =
 		count > 0 && count <= 8 && memory_is_readable(vector, count * sizeof(*vector));
@@ -95,7 +96,7 @@ ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 
 /* The vector for what was received; NULL where it was not seen, or where the program has changed
  * its own meanwhile. */
-static const struct iovec *places_of(const struct places *places, ssize_t received)
+COLD static const struct iovec *places_of(const struct places *places, ssize_t received)
 {
 	size_t room = 0;
 
@@ -171,7 +172,8 @@ ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int 
 	return result;
 }
 
-static void received_message(struct call call, const struct places *places, ssize_t len, int flags)
+COLD static void received_message(
+	struct call call, const struct places *places, ssize_t len, int flags)
 {
 	if (flags & RECEIVES_ODDLY)
 		connection_refuse(call.connection, REFUSED_SPECIAL_IO);

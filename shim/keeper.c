@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 
+#include "pool/layout.h"
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/os.h"
@@ -106,7 +107,7 @@ void keeper_start(void)
 	errno = saved_errno;
 }
 
-void keeper_after_fork_in_child(void)
+HOT void keeper_after_fork_in_child(void)
 {
 	int set = atomic_exchange(&epfd, -1);
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pool/layout.h"
 #include "pool/text.h"
 #include "shim/output.h"
 #include "shim/raw.h"
@@ -13,7 +14,7 @@ static int wanted_level;
 static struct stat standard_error;
 static bool has_standard_error;
 
-void log_open(int level)
+HOT void log_open(int level)
 {
 	wanted_level = level;
 	has_standard_error = RAW2(fstat, STDERR_FILENO, &standard_error) == 0;

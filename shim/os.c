@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "pool/connection.h"
+#include "pool/layout.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/libc.h"
@@ -38,7 +39,7 @@ static int at_most(rlim_t value, int most)
 	return value < (rlim_t)most ? (int)value : most;
 }
 
-long os_measure_room(void)
+HOT long os_measure_room(void)
 {
 	struct rlimit limit = {.rlim_cur = 1024};
 
@@ -52,12 +53,12 @@ long os_measure_room(void)
 	return at_most(fifth, FDTABLE_SIZE);
 }
 
-bool os_is_crowded(int fd)
+HOT bool os_is_crowded(int fd)
 {
 	return fd >= atomic_load_explicit(&crowded_from, memory_order_relaxed);
 }
 
-bool os_may_hide(int fd)
+HOT bool os_may_hide(int fd)
 {
 	return fd >= atomic_load_explicit(&hidden_base, memory_order_relaxed) &&
 	       fd < atomic_load_explicit(&hidden_end, memory_order_relaxed);
@@ -66,7 +67,7 @@ bool os_may_hide(int fd)
 /* A page that a forked child finds empty: madvise(2), MADV_WIPEONFORK. */
 static _Atomic uint32_t *memory_mark;
 
-void os_mark_memory(void)
+HOT void os_mark_memory(void)
 {
 	const size_t page = 4096;
 	long mark =
@@ -82,7 +83,7 @@ void os_mark_memory(void)
 	atomic_store(memory_mark, 1);
 }
 
-bool os_claim_copied_memory(void)
+HOT bool os_claim_copied_memory(void)
 {
 	uint32_t wiped = 0;
 
@@ -109,14 +110,14 @@ static void *map(size_t size)
 
 static _Thread_local uint32_t cached_thread_id;
 
-static uint32_t thread_id(void)
+HOT static uint32_t thread_id(void)
 {
 	if (!cached_thread_id)
 		cached_thread_id = (uint32_t)RAW0(gettid);
 	return cached_thread_id;
 }
 
-void os_after_fork_in_child(void)
+HOT void os_after_fork_in_child(void)
 {
 	cached_thread_id = 0;
 }
@@ -138,7 +139,7 @@ static void wake_one(_Atomic uint32_t *word)
 
 /* What the pool cannot do without is forbidden by a sandbox (seccomp(2), a security module): then
  * it does nothing any more. */
-static long permitted(long result)
+HOT static long permitted(long result)
 {
 	if (result == -EPERM || result == -ENOSYS || result == -EACCES)
 		process_turn_off("a system call that it needs is not permitted");
@@ -171,7 +172,7 @@ static void restore_signals(uint64_t blocked_before)
 		RAW4(rt_sigprocmask, SIG_SETMASK, &blocked_before, NULL, sizeof(blocked_before));
 }
 
-static int get_option(int fd, int level, int name, void *value, socklen_t *size)
+HOT static int get_option(int fd, int level, int name, void *value, socklen_t *size)
 {
 	return (int)permitted(RAW5(getsockopt, fd, level, name, value, size));
 }
@@ -291,18 +292,9 @@ static int close_number(int fd)
 	return result;
 }
 
-static void set_alarm(int alarm, time_t seconds, long nanoseconds)
+static void wake_all(_Atomic uint32_t *word)
 {
-	const struct itimerspec when = {
-		.it_value = {.tv_sec = seconds, .tv_nsec = nanoseconds},
-	};
-
-	RAW4(timerfd_settime, alarm, 0, &when, NULL);
-}
-
-static void wake_up(int alarm)
-{
-	set_alarm(alarm, 0, 1);
+	RAW3(futex, word, FUTEX_WAKE_PRIVATE, INT_MAX);
 }
 
 int os_move_to_hidden(int low)
@@ -317,24 +309,6 @@ int os_move_to_hidden(int low)
 int os_open_set(void)
 {
 	return os_move_to_hidden((int)RAW1(epoll_create1, EPOLL_CLOEXEC));
-}
-
-int os_open_alarm(long ms)
-{
-	int alarm = os_move_to_hidden((int)RAW2(timerfd_create, CLOCK_MONOTONIC, TFD_CLOEXEC));
-
-	if (alarm >= 0)
-		set_alarm(alarm, ms / 1000, ms % 1000 * 1000000);
-	return alarm;
-}
-
-void os_close_alarm(int alarm)
-{
-	struct itimerspec left;
-
-	/* Unless the program has closed it behind our back, and has a file there. */
-	if (RAW2(timerfd_gettime, alarm, &left) == 0)
-		RAW1(close, alarm);
 }
 
 void os_log(int level, const struct connection *connection, const char *event, const char *why)
@@ -380,6 +354,6 @@ const struct pool_os real_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
-	.wake_up = wake_up,
+	.wake_all = wake_all,
 	.note = note,
 };

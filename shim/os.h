@@ -27,11 +27,6 @@ bool os_claim_copied_memory(void);
 /* A line in the log about a connection; why may be empty. */
 void os_log(int level, const struct connection *connection, const char *event, const char *why);
 
-/* An alarm for turn_wait(), on a hidden number: read() of it ends after so many milliseconds, of
- * which there is at least one, or by pool_os.wake_up(). -errno if there is none to be had. */
-int os_open_alarm(long ms);
-void os_close_alarm(int alarm);
-
 /* Moves a new descriptor of ours out of the program's way. -errno is handed on. */
 int os_move_to_hidden(int low);
 

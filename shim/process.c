@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 
+#include "pool/layout.h"
 #include "pool/proof.h"
 #include "shim/keeper.h"
 #include "shim/libc.h"
@@ -65,7 +66,7 @@ int process_bad_descriptor_here(void)
 	return process_bad_descriptor();
 }
 
-void process_displace(int fd, struct connection *connection)
+COLD void process_displace(int fd, struct connection *connection)
 {
 	struct connection *old = fdtable_replace(fd, connection);
 
@@ -75,7 +76,7 @@ void process_displace(int fd, struct connection *connection)
 		pool_release(&process_pool, old);
 }
 
-void process_end(int fd, struct call call)
+COLD void process_end(int fd, struct call call)
 {
 	if (fdtable_change(fd, call.connection, NULL) && connection_lost_number(call))
 		pool_release(&process_pool, call.connection);
@@ -88,7 +89,7 @@ void process_forget(int fd)
 }
 
 /* To the lowest number that is free now. */
-static int move_down(int fd)
+COLD static int move_down(int fd)
 {
 	int close_on_exec = (int)RAW2(fcntl, fd, F_GETFD) & FD_CLOEXEC;
 	int lower = (int)RAW3(fcntl, fd, close_on_exec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
@@ -156,7 +157,7 @@ void process_ensure_room(void)
 }
 
 /* Another thread is just parking one, and has two numbers for it until that is done. */
-static bool awaited_room(unsigned count)
+COLD static bool awaited_room(unsigned count)
 {
 	bool awaited = false;
 
@@ -190,7 +191,7 @@ void process_make_all_room(void)
 		pool_make_room(&process_pool, UINT_MAX);
 }
 
-void process_limit_changed(void)
+COLD void process_limit_changed(void)
 {
 	if (!process_may_pool())
 		return;
@@ -199,13 +200,13 @@ void process_limit_changed(void)
 	pool_make_room(&process_pool, UINT_MAX);
 }
 
-void process_credentials_changed(void)
+COLD void process_credentials_changed(void)
 {
 	if (process_may_pool())
 		pool_change_credentials(&process_pool);
 }
 
-void process_track(int fd, int family, uint32_t epoch)
+COLD void process_track(int fd, int family, uint32_t epoch)
 {
 	if (fd >= FDTABLE_SIZE || !process_may_pool())
 		return;
@@ -218,7 +219,7 @@ void process_track(int fd, int family, uint32_t epoch)
 		process_displace(fd, connection);
 }
 
-void process_turn_off(const char *why)
+COLD void process_turn_off(const char *why)
 {
 	if (!process_may_pool() || !atomic_exchange(&process_on, false))
 		return;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "pool/layout.h"
 #include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/log.h"
@@ -16,7 +17,7 @@
 #include "shim/statistics.h"
 #include "shim/status.h"
 
-static void complain(const struct setting *setting, const char *value)
+COLD static void complain(const struct setting *setting, const char *value)
 {
 	char data[64], shown[64];
 	struct text range = {.data = data, .size = sizeof(data) - 1};
@@ -53,7 +54,7 @@ static struct settings read_environment(void)
 
 #define RULES_FILE_MOST (1 << 20) /* bytes */
 
-static void complain_of_rule(const struct complaint *complaint, void *source)
+COLD static void complain_of_rule(const struct complaint *complaint, void *source)
 {
 	char data[64];
 	struct text where = {.data = data, .size = sizeof(data) - 1};
@@ -67,7 +68,7 @@ static void complain_of_rule(const struct complaint *complaint, void *source)
 	log_always(source, data, complaint->problem, NULL);
 }
 
-static void add_rules(struct rules *rules, const char *text, size_t len, const char *source)
+COLD static void add_rules(struct rules *rules, const char *text, size_t len, const char *source)
 {
 	size_t room = rules->count + rules_room_needed(text, len);
 	struct rule *list = real_os.map(room * sizeof(*list) + 1);
@@ -81,7 +82,7 @@ static void add_rules(struct rules *rules, const char *text, size_t len, const c
 }
 
 /* A file that is too long, or cannot be read, is one line, and none of its rules holds. */
-static void add_rules_of_file(struct rules *rules, const char *name)
+COLD static void add_rules_of_file(struct rules *rules, const char *name)
 {
 	int fd = (int)RAW4(openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
 	char *text = fd < 0 ? NULL : real_os.map(RULES_FILE_MOST + 1);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "pool/layout.h"
 #include "pool/status_page.h"
 #include "shim/log.h"
 #include "shim/os.h"
@@ -183,7 +184,7 @@ static bool is_page(int fd)
 	       open_file.st_nlink == 0 && open_file.st_size == sizeof(struct status_page);
 }
 
-void status_after_fork_in_child(void)
+HOT void status_after_fork_in_child(void)
 {
 	int fd = atomic_exchange(&page_fd, -1);
 

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include "pool/layout.h"
 #include "shim/io.h"
 #include "shim/libc.h"
 #include "shim/memory.h"
@@ -45,7 +46,7 @@ static void syscalls_pass_many(const struct mmsghdr *messages, long count)
 
 /* syscall() is no cancellation point. */
 #define INSTEAD(name, argument, call)                                                              \
-	static long instead_of_##name(long number, long a, long b, long c, long d, long e)         \
+	COLD static long instead_of_##name(long number, long a, long b, long c, long d, long e)    \
 	{                                                                                          \
 		int cancel_state;                                                                  \
                                                                                                    \
@@ -97,7 +98,7 @@ static bool concerns_us(const long *registers, int argument, enum row row)
 	return (row == ROW_dup2 || row == ROW_dup3) && is_tracked(registers[argument + 1]);
 }
 
-static void *instead(const long *registers, enum row row)
+COLD static void *instead(const long *registers, enum row row)
 {
 	switch (row) {
 #define BEFORE(name, statement)
@@ -115,7 +116,7 @@ static void *instead(const long *registers, enum row row)
 	return (void *)libc()->syscall;
 }
 
-static void before(const long *registers, enum row row)
+COLD static void before(const long *registers, enum row row)
 {
 	long a = registers[1], b = registers[2], c = registers[3];
 

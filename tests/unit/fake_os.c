@@ -391,11 +391,11 @@ static int close_number(int fd)
 	return end(FAKE_CLOSE_NUMBER, error);
 }
 
-static void wake_up(int alarm)
+static void wake_all(_Atomic uint32_t *word)
 {
-	begin(FAKE_WAKE_UP);
-	fake.last_alarm = alarm;
-	end(FAKE_WAKE_UP, 0);
+	begin(FAKE_WAKE_ALL);
+	fake.last_woken = word;
+	end(FAKE_WAKE_ALL, 0);
 }
 
 static void note(const struct connection *connection, const char *event, const char *why)
@@ -477,6 +477,6 @@ const struct pool_os fake_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
-	.wake_up = wake_up,
+	.wake_all = wake_all,
 	.note = note,
 };

@@ -46,7 +46,7 @@ enum fake_call {
 	FAKE_LOSE,
 	FAKE_FORGET,
 	FAKE_CLOSE_NUMBER,
-	FAKE_WAKE_UP,
+	FAKE_WAKE_ALL,
 	FAKE_CALL_COUNT,
 };
 
@@ -86,8 +86,8 @@ struct fake {
 	struct fake_registration registrations[FAKE_REGISTRATIONS];
 	uint64_t now_ms;
 	uint64_t last_cookie;
-	int last_alarm;           /* that wake_up() was called with */
-	unsigned signals_blocked; /* calls of block_signals() without their other half */
+	_Atomic uint32_t *last_woken; /* that wake_all() was called with */
+	unsigned signals_blocked;     /* calls of block_signals() without their other half */
 	uint32_t thread_id;
 	const struct pool *pool; /* whose lock is not to be held */
 	const char *event, *why; /* of the last note() */

@@ -2,10 +2,14 @@
  * has that one already: SCENARIO PORT.
  */
 #include "client.h"
+#include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 static int held = -1, waiting = -1;
 static pthread_t main_thread;
@@ -19,18 +23,24 @@ static void hold(void)
 	waiting = socket(AF_INET, SOCK_STREAM, 0);
 }
 
+/* Is another thread in futex(2)? */
 static bool is_waiting(void)
 {
-	char path[64], text[256] = "";
-	/* its alarm is there */
-	for (int fd = 0; fd < 4096; fd++) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		ssize_t len = readlink(path, text, sizeof(text) - 1);
-		if (len > 0 && strstr(text, "timerfd"))
-			return true;
-		memset(text, 0, sizeof(text));
+	DIR *tasks = opendir("/proc/self/task");
+	bool found = false;
+
+	for (struct dirent *task; !found && (task = readdir(tasks));) {
+		char path[300], text[64] = "";
+		if (atoi(task->d_name) == 0 || atoi(task->d_name) == gettid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%s/syscall", task->d_name);
+		FILE *file = fopen(path, "r");
+		found = file && fgets(text, sizeof(text), file) && atoi(text) == SYS_futex;
+		if (file)
+			fclose(file);
 	}
-	return false;
+	closedir(tasks);
+	return found;
 }
 
 static void *release_when_handled(void *unused)
@@ -80,6 +90,20 @@ static void times_out(void)
 	visit("/echo/next");
 }
 
+/* connect(2), EINPROGRESS and EINTR: it goes on, and says by SO_ERROR how it went. */
+static void is_under_way(void)
+{
+	struct pollfd writable = {.fd = waiting, .events = POLLOUT};
+	int error = -1;
+	socklen_t size = sizeof(error);
+
+	report("poll", poll(&writable, 1, 10000));
+	printf("events: %#x\n", (unsigned)writable.revents);
+	getsockopt(waiting, SOL_SOCKET, SO_ERROR, &error, &size);
+	printf("error: %d\n", error);
+	fetch(waiting, "/echo/late");
+}
+
 /* A signal is sent again and again; it must be one that comes while connect() waits that ends it.
  */
 static void is_interrupted(void)
@@ -93,10 +117,31 @@ static void is_interrupted(void)
 	int error = errno;
 	over = true;
 	pthread_join(thread, NULL);
-	close(held);
 	printf("connect: %d %s\n", result, result ? strerrorname_np(error) : "");
+	is_under_way();
 	close(waiting);
+	close(held);
 	visit("/echo/next");
+}
+
+static void is_interrupted_among_others(void)
+{
+	struct sigaction other = {.sa_handler = handle, .sa_flags = SA_RESTART};
+
+	sigaction(SIGUSR2, &other, NULL);
+	is_interrupted();
+}
+
+static void has_a_time_of_its_own(void)
+{
+	const struct timeval time = {.tv_usec = 20000};
+
+	hold();
+	setsockopt(waiting, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+	report("connect", connect_to(waiting, port));
+	is_under_way();
+	close(waiting);
+	close(held);
 }
 
 static void is_restarted(void)
@@ -110,6 +155,15 @@ static void is_restarted(void)
 	pthread_join(thread, NULL);
 	fetch(waiting, "/echo/next");
 	close(waiting);
+}
+
+/* As after any connect() that is restarted, with handlers of both kinds. */
+static void is_restarted_among_others(void)
+{
+	struct sigaction other = {.sa_handler = handle, .sa_flags = 0};
+
+	sigaction(SIGUSR2, &other, NULL);
+	is_restarted();
 }
 
 static void *connect_waiting(void *result)
@@ -131,7 +185,6 @@ static void is_cancelled(void)
 	pthread_cancel(thread);
 	pthread_join(thread, &how);
 	printf("cancelled: %d\n", how == PTHREAD_CANCELED);
-	printf("alarm left: %d\n", is_waiting());
 	close(waiting);
 	close(held);
 	visit("/echo/next");
@@ -150,9 +203,90 @@ static void is_closed_by_another(void)
 	close(waiting);
 	pthread_join(thread, NULL);
 	printf("connect: %s\n", result ? strerrorname_np(result) : "done");
-	printf("alarm left: %d\n", is_waiting());
 	close(held);
 	visit("/echo/next");
+}
+
+static void is_shut_down_by_another(void)
+{
+	pthread_t thread;
+	int result = 4711;
+
+	hold();
+	pthread_create(&thread, NULL, connect_waiting, &result);
+	while (!is_waiting())
+		sched_yield();
+	report("shutdown", shutdown(waiting, SHUT_RDWR));
+	pthread_join(thread, NULL);
+	printf("connect: %s\n", result ? strerrorname_np(result) : "done");
+	close(waiting);
+	close(held);
+	visit("/echo/next");
+}
+
+static void *connect_after_that(void *result)
+{
+	connect_waiting(result);
+	fetch(waiting, "/echo/next");
+	return NULL;
+}
+
+/* A ring turns the pool off: whoever waits goes on without. */
+static void the_pool_is_turned_off(void)
+{
+	char parameters[256] = "";
+	pthread_t thread;
+	int result = 4711;
+
+	hold();
+	pthread_create(&thread, NULL, connect_after_that, &result);
+	while (!is_waiting())
+		sched_yield();
+	long ring = syscall(SYS_io_uring_setup, 1, parameters);
+	if (ring >= 0)
+		close((int)ring);
+	pthread_join(thread, NULL);
+	printf("connect: %s\n", result ? strerrorname_np(result) : "done");
+	close(waiting);
+	close(held);
+}
+
+static void is_dissolved(void)
+{
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+
+	hold();
+	report("dissolve", connect(held, &nowhere, sizeof(nowhere)));
+	report("connect", connect_to(waiting, port));
+	fetch(waiting, "/echo/next");
+	close(waiting);
+	close(held);
+}
+
+static void handle_and_fork(int signal)
+{
+	(void)signal;
+	if (!handled++ && fork() == 0)
+		_exit(connect_to(socket(AF_INET, SOCK_STREAM, 0), port) ? 1 : 0);
+}
+
+/* The child has a pool of its own. */
+static void forks_in_a_handler(void)
+{
+	struct sigaction action = {.sa_handler = handle_and_fork, .sa_flags = SA_RESTART};
+	pthread_t thread;
+	int status = -1;
+
+	hold();
+	sigaction(SIGUSR1, &action, NULL);
+	main_thread = pthread_self();
+	pthread_create(&thread, NULL, release_when_handled, NULL);
+	report("connect", connect_to(waiting, port));
+	pthread_join(thread, NULL);
+	wait(&status);
+	printf("child: %d\n", status);
+	fetch(waiting, "/echo/next");
+	close(waiting);
 }
 
 static void non_blocking_passes(void)
@@ -170,9 +304,16 @@ static void non_blocking_passes(void)
 static const struct scenario scenarios[] = {
 	{"times_out", times_out},
 	{"is_interrupted", is_interrupted},
+	{"is_interrupted_among_others", is_interrupted_among_others},
 	{"is_restarted", is_restarted},
+	{"is_restarted_among_others", is_restarted_among_others},
+	{"has_a_time_of_its_own", has_a_time_of_its_own},
 	{"is_cancelled", is_cancelled},
 	{"is_closed_by_another", is_closed_by_another},
+	{"is_shut_down_by_another", is_shut_down_by_another},
+	{"the_pool_is_turned_off", the_pool_is_turned_off},
+	{"is_dissolved", is_dissolved},
+	{"forks_in_a_handler", forks_in_a_handler},
 	{"non_blocking_passes", non_blocking_passes},
 };
 
