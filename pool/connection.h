@@ -134,8 +134,8 @@ bool connection_is_connecting(const struct connection *connection);
 /* A real connect() has succeeded. The result is that of _moved(). */
 bool connection_connected(struct call call);
 
-/* Has nobody else a call under way, but those that want another socket in its place, too? Then it is
- * as after _begin_connect(). */
+/* Has nobody else a call under way, but those that want another socket in its place, too? Then it
+ * is as after _begin_connect(). */
 bool connection_begin_renewal(struct call call);
 
 /* For what succeeded on the connection and is to be written down: false if that is too late, or if

@@ -58,6 +58,8 @@ static void inherit(struct pool *pool, struct connection *connection)
 			pool->os->lose(connection);
 	}
 	connection->point = NULL;
+	connection->kept = NULL;
+	connection->kept_len = connection->kept_size = 0;
 	atomic_store(&connection->turn, TURN_NONE);
 	connection_refuse(connection, REFUSED_FORKED);
 	connection_end(connection);

@@ -30,7 +30,7 @@ static bool give_spare(struct pool *pool, void *piece)
 
 static void *take(struct pool *pool, size_t size)
 {
-	void *piece = size == KEPT_FIRST ? take_spare(pool) : NULL;
+	void *piece = size == KEPT_PIECE ? take_spare(pool) : NULL;
 
 	if (piece || !pool_enter(pool))
 		return piece;
@@ -39,18 +39,18 @@ static void *take(struct pool *pool, size_t size)
 	if (piece)
 		return piece;
 	/* A chunk of which the rest is for others. */
-	void *chunk = pool->os->map(2 * KEPT_MAX);
+	void *chunk = pool->os->map(2 * KEPT_BYTES_MOST);
 	if (!chunk || !pool_enter(pool))
 		return NULL;
-	slab_feed(&pool->slab, chunk, 2 * KEPT_MAX);
+	slab_feed(&pool->slab, chunk, 2 * KEPT_BYTES_MOST);
 	piece = slab_alloc(&pool->slab, size);
 	pool_leave(pool);
 	return piece;
 }
 
-static void give(struct pool *pool, void *piece, size_t size)
+void kept_give(struct pool *pool, void *piece, size_t size)
 {
-	if (!piece || (size == KEPT_FIRST && give_spare(pool, piece)))
+	if (!piece || (size == KEPT_PIECE && give_spare(pool, piece)))
 		return;
 	/* Without the lock it is lost, which is no harm. */
 	if (!pool_enter(pool))
@@ -66,15 +66,15 @@ void kept_drop(struct pool *pool, struct connection *connection)
 
 	connection->kept = NULL;
 	connection->kept_len = connection->kept_size = 0;
-	give(pool, piece, size);
+	kept_give(pool, piece, size);
 }
 
 static bool make_room(struct pool *pool, struct connection *connection, size_t total)
 {
-	size_t size = connection->kept_size ? connection->kept_size : KEPT_FIRST;
+	size_t size = connection->kept_size ? connection->kept_size : KEPT_PIECE;
 	size_t need = connection->kept_len + total;
 
-	if (need > KEPT_MAX)
+	if (need > KEPT_BYTES_MOST)
 		return false;
 	while (size < need)
 		size *= 2;
@@ -85,7 +85,7 @@ static bool make_room(struct pool *pool, struct connection *connection, size_t t
 		return false;
 	if (connection->kept_len > 0)
 		memcpy(piece, connection->kept, connection->kept_len);
-	give(pool, connection->kept, connection->kept_size);
+	kept_give(pool, connection->kept, connection->kept_size);
 	connection->kept = piece;
 	connection->kept_size = (uint32_t)size;
 	return true;

@@ -7,8 +7,8 @@ void learning_death(struct learning *learning, uint32_t idle_ms, uint64_t now_ms
 	uint32_t keeps = (uint32_t)((uint64_t)idle_ms * 4 / 5);
 	uint32_t known = learning_keeps_ms(learning, now_ms);
 
-	/* It is not 0, which would be unknown; and a connection that is parked and taken in the same
-	 * millisecond is not too old. */
+	/* It is not 0, which would be unknown; and a connection that is parked and taken in the
+	 * same millisecond is not too old. */
 	if (keeps == 0)
 		keeps = 1;
 	if (known == 0 || keeps < known)
@@ -27,7 +27,8 @@ bool learning_failure(struct learning *learning, uint64_t now_ms)
 	length = length < LEARNING_QUARANTINE_FIRST ? LEARNING_QUARANTINE_FIRST : length;
 	atomic_store_explicit(
 		&learning->quarantined_until_ms, now_ms + length, memory_order_relaxed);
-	length = length * 2 > LEARNING_QUARANTINE_LONGEST ? LEARNING_QUARANTINE_LONGEST : length * 2;
+	length =
+		length * 2 > LEARNING_QUARANTINE_LONGEST ? LEARNING_QUARANTINE_LONGEST : length * 2;
 	atomic_store_explicit(&learning->quarantine_ms, length, memory_order_relaxed);
 	return true;
 }
@@ -52,6 +53,5 @@ uint32_t learning_keeps_ms(const struct learning *learning, uint64_t now_ms)
 
 bool learning_is_quarantined(const struct learning *learning, uint64_t now_ms)
 {
-	return now_ms <
-	       atomic_load_explicit(&learning->quarantined_until_ms, memory_order_relaxed);
+	return now_ms < atomic_load_explicit(&learning->quarantined_until_ms, memory_order_relaxed);
 }

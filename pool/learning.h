@@ -1,6 +1,6 @@
 /* What is learned of a service point's server: for how long it keeps connections that are idle, and
- * whether connections of it can be relied on. What is learned is forgotten after a while, as servers
- * change.
+ * whether connections of it can be relied on. What is learned is forgotten after a while, as
+ * servers change.
  *
  * Without the lock; thread-safe.
  */
@@ -11,14 +11,14 @@
 #include <stdint.h>
 
 struct learning {
-	_Atomic uint32_t keeps_ms;           /* 0: nothing is known */
-	_Atomic uint32_t quarantine_ms;      /* how long the next quarantine will be, at least */
-	_Atomic uint64_t keeps_until_ms;     /* when that is forgotten */
+	_Atomic uint32_t keeps_ms;       /* 0: nothing is known */
+	_Atomic uint32_t quarantine_ms;  /* how long the next quarantine will be, at least */
+	_Atomic uint64_t keeps_until_ms; /* when that is forgotten */
 	_Atomic uint64_t quarantined_until_ms;
 };
 
-#define LEARNING_KEEPS_MS          600000
-#define LEARNING_QUARANTINE_FIRST  1000
+#define LEARNING_KEEPS_MS           600000
+#define LEARNING_QUARANTINE_FIRST   1000
 #define LEARNING_QUARANTINE_LONGEST 300000
 
 /* A connection that was idle for so long was found dead: others get four fifths of that. */

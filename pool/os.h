@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 struct connection;
+struct endpoint;
 
 struct pool_os {
 	/* Milliseconds of a clock that also counts while the machine sleeps (CLOCK_BOOTTIME): the
@@ -63,6 +64,21 @@ struct pool_os {
 	/* Makes the descriptor table forget that connection is on fd. */
 	void (*forget)(struct connection *connection, int fd);
 	int (*close)(int fd);
+
+	/* For a new socket in the place of a reused one: made on a number that is out of the
+	 * program's way, close-on-exec. */
+	int (*open_socket)(int family);
+	int (*bind)(int fd, const struct endpoint *local);
+	int (*connect)(int fd, const struct endpoint *peer);
+	/* 0; how it failed; or -ETIMEDOUT. */
+	int (*await_connection)(int fd, long timeout_ms);
+	/* Without a signal; of a non-blocking socket that takes nothing for so long, -ETIMEDOUT. */
+	long (*send)(int fd, const void *data, size_t len, long timeout_ms);
+	int (*half_close)(int fd);
+	/* Puts it on fd, and gives up its own number. An error changes nothing. */
+	int (*replace)(int hidden, int fd, bool close_on_exec);
+	void (*close_hidden)(int hidden);
+	void (*yield)(void);
 
 	/* All threads that wait for this word to change: for its turn, pool/turn.h. */
 	void (*wake_all)(_Atomic uint32_t *word);

@@ -77,6 +77,10 @@ static void give_up(struct pool *pool, struct connection *connection, int fd, en
 		stats_count(&pool->stats.refused[refusal]);
 		if (connection->point)
 			service_point_refuses(connection->point, refusal);
+		if (connection->point &&
+			(refusal == REFUSED_UNSOLICITED || refusal == REFUSED_EARLY_RESPONSE))
+			pool_learn(pool, connection->point, 0, DISCARDED_UNSOLICITED,
+				pool->os->now_ms());
 		pool_note(pool, connection, "closed", refusal_word(refusal));
 	}
 	pool->os->forget(connection, fd);
@@ -133,6 +137,10 @@ static void park(struct pool *pool, struct connection *connection)
 		return;
 	}
 	note_protocol(connection);
+	atomic_store_explicit(&connection->risk, RISK_NONE, memory_order_relaxed);
+	if (connection->tracker && connection->tracker->facts)
+		connection->keeps_ms =
+			connection->tracker->facts(connection->tracker_state).keeps_ms;
 	atomic_store_explicit(&connection->state, CONNECTION_PARKED, memory_order_relaxed);
 	DL_PREPEND2(point->parked, connection, point_prev, point_next);
 	point->parked_count++;

@@ -170,6 +170,7 @@ struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch)
 
 void pool_release(struct pool *pool, struct connection *connection)
 {
+	kept_drop(pool, connection);
 	connection_end(connection);
 	connection->parked_ms = pool->os->now_ms();
 	if (pool_enter(pool)) {

@@ -49,6 +49,14 @@ bool proof_connected(const struct pool_os *os, int fd)
 	       info.tcpi_bytes_acked > 0;
 }
 
+bool proof_was_heard(const struct pool_os *os, const struct connection *connection, int fd)
+{
+	struct tcp_info info;
+
+	/* The SYN is counted, too: see below. */
+	return !tcp_info(os, fd, &info) || info.tcpi_bytes_acked > connection->sent_before + 1;
+}
+
 static enum refusal check_ledger(
 	const struct pool_os *os, const struct connection *connection, int fd)
 {

@@ -22,6 +22,9 @@ bool proof_connected(const struct pool_os *os, int fd);
 
 /* Before parking: fd is this connection, every byte that the kernel counts was seen, none is left
  * in either direction, the peer has not closed it, and no signal is sent for it. */
+/* Has the peer acknowledged anything of what was sent in this use? It has, if it answers that. */
+bool proof_was_heard(const struct pool_os *os, const struct connection *connection, int fd);
+
 enum refusal proof_before_parking(
 	const struct pool_os *os, const struct connection *connection, int fd);
 

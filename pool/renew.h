@@ -1,8 +1,8 @@
 /* Renewal: a new socket in the place of a reused one that turns out not to fit, or dead.
  *
  * Programs that connect afresh each time do not know the race between a server that closes an idle
- * connection and a client that uses it; so they do not expect it. Until the first byte of the answer
- * has come on a reused connection (connection.risk), these functions keep it from them:
+ * connection and a client that uses it; so they do not expect it. Until the first byte of the
+ * answer has come on a reused connection (connection.risk), these functions keep it from them:
  *
  * - Before the first byte is sent a new connection is put in its place where the old one is dead,
  *   was for another host, or has been idle for so long that a request which must not be repeated
@@ -52,5 +52,4 @@ int renew_after_answer(struct pool *pool, struct call call, int fd, const uint8_
 
 /* These bytes were sent while the connection was at risk: what connection_moved() does, and its
  * result. */
-bool renew_sent(
-	struct pool *pool, struct call call, const struct iovec *vector, size_t total);
+bool renew_sent(struct pool *pool, struct call call, const struct iovec *vector, size_t total);

@@ -36,7 +36,8 @@ struct tracker_facts {
 	/* Hashes of the host that the first request was for, and the latest one; 0: not known, or
 	 * it does not matter. */
 	uint32_t first_host, host;
-	uint32_t keeps_ms; /* how long the server keeps the connection when it is idle; 0: not known */
+	uint32_t keeps_ms; /* how long the server keeps the connection when it is idle; 0: not known
+			    */
 };
 
 struct tracker {

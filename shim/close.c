@@ -79,6 +79,8 @@ int shutdown(int fd, int how)
 	bool waited = how >= SHUT_RD && how <= SHUT_RDWR && process_may_pool() &&
 		      pool_shut_down_waiting(&process_pool, call);
 	int result = waited ? 0 : libc()->shutdown(fd, how);
+	if (result == 0 && how == SHUT_WR)
+		call.connection->half_closed = true;
 	process_leave(call, false);
 	return result;
 }

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -292,6 +294,93 @@ static int close_number(int fd)
 	return result;
 }
 
+/* ---- a new socket in the place of a reused one ---- */
+
+static int open_socket(int family)
+{
+	return os_move_to_hidden(
+		(int)permitted(RAW3(socket, family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP)));
+}
+
+static int bind_to(int fd, const struct endpoint *local)
+{
+	struct sockaddr_storage address;
+	socklen_t len = endpoint_to(local, &address);
+
+	return (int)RAW3(bind, fd, &address, len);
+}
+
+static int connect_to(int fd, const struct endpoint *peer)
+{
+	struct sockaddr_storage address;
+	socklen_t len = endpoint_to(peer, &address);
+
+	return (int)RAW3(connect, fd, &address, len);
+}
+
+/* -ETIMEDOUT, or 0. A signal handler that runs meanwhile does not end it: it is short. */
+static int await_writable(int fd, long timeout_ms)
+{
+	struct pollfd writable = {.fd = fd, .events = POLLOUT};
+	uint64_t deadline = now_ms() + (uint64_t)timeout_ms, now;
+
+	while ((now = now_ms()) < deadline) {
+		struct timespec left = {
+			.tv_sec = (time_t)(deadline - now) / 1000,
+			.tv_nsec = (long)((deadline - now) % 1000) * 1000000,
+		};
+		if (RAW5(ppoll, &writable, 1, &left, NULL, sizeof(uint64_t)) > 0)
+			return 0;
+	}
+	return -ETIMEDOUT;
+}
+
+static int await_connection(int fd, long timeout_ms)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+	int result = await_writable(fd, timeout_ms);
+
+	if (result == 0)
+		result = (int)RAW5(getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	return result < 0 ? result : -error;
+}
+
+static long send_to(int fd, const void *data, size_t len, long timeout_ms)
+{
+	long sent;
+
+	while ((sent = RAW6(sendto, fd, data, len, MSG_NOSIGNAL, NULL, 0)) == -EAGAIN)
+		if (await_writable(fd, timeout_ms) < 0)
+			return -ETIMEDOUT;
+	return sent;
+}
+
+static int half_close(int fd)
+{
+	return (int)RAW2(shutdown, fd, SHUT_WR);
+}
+
+static int replace(int hidden, int fd, bool close_on_exec)
+{
+	int result = (int)permitted(RAW3(dup3, hidden, fd, close_on_exec ? O_CLOEXEC : 0));
+
+	if (result < 0)
+		return result;
+	RAW1(close, hidden);
+	return 0;
+}
+
+static void close_hidden(int hidden)
+{
+	RAW1(close, hidden);
+}
+
+static void yield(void)
+{
+	RAW0(sched_yield);
+}
+
 static void wake_all(_Atomic uint32_t *word)
 {
 	RAW3(futex, word, FUTEX_WAKE_PRIVATE, INT_MAX);
@@ -354,6 +443,15 @@ const struct pool_os real_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
+	.open_socket = open_socket,
+	.bind = bind_to,
+	.connect = connect_to,
+	.await_connection = await_connection,
+	.send = send_to,
+	.half_close = half_close,
+	.replace = replace,
+	.close_hidden = close_hidden,
+	.yield = yield,
 	.wake_all = wake_all,
 	.note = note,
 };

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "pool/layout.h"
 #include "pool/proof.h"
 #include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/os.h"
 #include "shim/process.h"
+#include "shim/renewal.h"
 
 static bool is_tcp(int domain, int type, int protocol)
 {
@@ -90,6 +92,27 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 	return result;
 }
 
+/* Who is told that something is wrong with a reused connection may ask what, before it reads. */
+COLD static void ask_after_renewal(struct call call, int fd, void *value, socklen_t size)
+{
+	int error = 0;
+	ssize_t result = -1;
+
+	if (size != sizeof(error))
+		return;
+	memcpy(&error, value, sizeof(error));
+	if (error == 0)
+		return;
+	int saved_errno = errno;
+	errno = error;
+	if (renewal_after_receiving(call, fd, 0, NULL, &result))
+		error = 0;
+	else if (errno != error)
+		error = errno;
+	errno = saved_errno;
+	memcpy(value, &error, sizeof(error));
+}
+
 int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict size)
 {
 	struct call call = fdtable_enter(fd);
@@ -99,6 +122,8 @@ int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *res
 	int result = libc()->getsockopt(fd, level, name, value, size);
 	if (!call.connection)
 		return result;
+	if (result == 0 && level == SOL_SOCKET && name == SO_ERROR && is_at_risk(call))
+		ask_after_renewal(call, fd, value, *size);
 	/* It is on without the program's doing, which is to see what it did: pool/options.h. */
 	if (result == 0 && level == IPPROTO_TCP && name == TCP_NODELAY &&
 		call.connection->options.lends_nodelay &&

@@ -42,7 +42,6 @@ Test(take, what_is_not_quiet_is_discarded_and_the_next_one_is_tried)
 		int peek;
 		enum discard expected;
 	} rows[] = {
-		{"a byte that nobody asked for", 1, DISCARDED_UNSOLICITED},
 		{"the peer's end of file", 0, DISCARDED_DEAD},
 		{"a reset", -ECONNRESET, DISCARDED_DEAD},
 	};
@@ -58,6 +57,19 @@ Test(take, what_is_not_quiet_is_discarded_and_the_next_one_is_tried)
 		cr_expect_eq(fake_hidden_count(), 0, "%s", rows[i].claim);
 		expect_books_in_order();
 	}
+}
+
+Test(take, who_speaks_unasked_is_not_trusted_for_a_while)
+{
+	park_two();
+	fake_socket_on(hidden_number())->peek = 1;
+	int fd = open_socket();
+	cr_expect_eq(connect_socket(fd, endpoint_number(1)), TAKEN_NONE);
+	cr_expect_eq(discarded(DISCARDED_UNSOLICITED), 1);
+	cr_expect_eq(pool.stats.quarantined, 1);
+	fake.now_ms += LEARNING_QUARANTINE_FIRST;
+	fd = open_socket();
+	cr_expect_eq(connect_socket(fd, endpoint_number(1)), TAKEN_DONE, "a second later");
 }
 
 Test(take, where_none_is_quiet_the_connection_is_a_real_one)

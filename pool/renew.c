@@ -1,0 +1,417 @@
+#include "pool/renew.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "pool/kept.h"
+#include "pool/learning.h"
+#include "pool/pool_private.h"
+#include "pool/proof.h"
+
+/* How often to look again whether other calls have left the socket, or want a new one, too. They do
+ * at once, if it is dead; the processor is given up in between. */
+#define PATIENCE 2000
+
+/* Where nothing is known of how long a server keeps idle connections: design.md, section 6. */
+#define KEEPS_MS 4000
+
+/* ---- what is known ---- */
+
+static struct tracker_facts facts_of(const struct connection *connection, const void *state)
+{
+	const struct tracker *tracker = connection->tracker;
+
+	return tracker && tracker->facts ? tracker->facts(state) : (struct tracker_facts){0};
+}
+
+/* May another socket take the place of this one, for all that the program, and others, did with it?
+ */
+static bool may_renew(const struct pool *pool, struct call call, int fd)
+{
+	const struct connection *connection = call.connection;
+	const uint8_t refusal = atomic_load_explicit(&connection->refusal, memory_order_relaxed);
+
+	return connection_is_current(call) &&
+	       (refusal == REFUSED_NOT ||
+		       (refusal == REFUSED_SHUTDOWN && connection->half_closed)) &&
+	       atomic_load(&connection->fd) == fd &&
+	       connection->fork_epoch ==
+		       atomic_load_explicit(&pool->fork_epoch, memory_order_relaxed) &&
+	       atomic_load(&pool->copies_under_way) == 0 &&
+	       connection->credentials == pool_credentials(pool) && !atomic_load(&pool->off);
+}
+
+static void set_risk(struct connection *connection, enum risk risk)
+{
+	atomic_store_explicit(&connection->risk, (uint8_t)risk, memory_order_relaxed);
+}
+
+static void learn_failure(struct pool *pool, const struct connection *connection)
+{
+	struct service_point *point = connection->point;
+	uint64_t now = pool->os->now_ms();
+
+	if (!point)
+		return;
+	learning_death(&point->learning, connection->idle_ms, now);
+	if (learning_failure(&point->learning, now))
+		stats_count(&pool->stats.quarantined);
+}
+
+/* ---- a new socket ---- */
+
+/* What was sent, on its way to the new socket. */
+struct letter {
+	uint8_t *bytes;
+	uint32_t len, size;
+};
+
+struct dialled {
+	int number; /* or -errno */
+	uint64_t cookie;
+	bool pending; /* it is not connected yet */
+};
+
+static int prepare_socket(const struct pool_os *os, const struct connection *connection, int number)
+{
+	int error = options_set_all(os, number, &connection->options);
+
+	if (error == 0 && connection->local.family)
+		error = os->bind(number, &connection->local);
+	return error;
+}
+
+static int connect_socket(const struct pool_os *os, const struct connection *connection, int number,
+	int status_flags, long wait_ms)
+{
+	int nonblocking = wait_ms >= 0 ? O_NONBLOCK : 0;
+	int error = os->set_status_flags(number, status_flags | nonblocking);
+
+	if (error < 0)
+		return error;
+	error = os->connect(number, &connection->peer);
+	if (error == -EINPROGRESS && wait_ms > 0)
+		error = os->await_connection(number, wait_ms);
+	if (nonblocking && !(status_flags & O_NONBLOCK))
+		os->set_status_flags(number, status_flags);
+	return error;
+}
+
+/* wait_ms: 0 not at all, -1 as the socket's own connect() would. */
+static struct dialled dial(
+	struct pool *pool, const struct connection *connection, int status_flags, long wait_ms)
+{
+	const struct pool_os *os = pool->os;
+	struct dialled dialled = {.number = os->open_socket(connection->family)};
+
+	if (dialled.number < 0)
+		return dialled;
+	int error = prepare_socket(os, connection, dialled.number);
+	if (error == 0)
+		error = connect_socket(os, connection, dialled.number, status_flags, wait_ms);
+	dialled.pending = error == -EINPROGRESS && wait_ms == 0;
+	dialled.cookie = proof_cookie(os, dialled.number);
+	if (error == 0 || dialled.pending)
+		return dialled;
+	os->close_hidden(dialled.number);
+	dialled.number = error;
+	return dialled;
+}
+
+/* Only what is wholly there can be answered; a socket that takes no more in time is given up. */
+static bool send_letter(const struct pool_os *os, const struct connection *connection, int number,
+	const uint8_t *bytes, size_t len)
+{
+	while (len > 0) {
+		long sent = os->send(number, bytes, len, RENEW_WAIT_MS);
+		if (sent <= 0)
+			return false;
+		bytes += sent;
+		len -= (size_t)sent;
+	}
+	return !connection->half_closed || os->half_close(number) == 0;
+}
+
+/* ---- the exchange ---- */
+
+/* Keeps every other call off the number; false if that cannot be had, or is not wanted any more. */
+static bool begin(struct pool *pool, struct call call)
+{
+	for (int tries = 0; tries < PATIENCE; tries++) {
+		if (connection_risk(call.connection) == RISK_NONE || !connection_is_current(call))
+			return false;
+		if (connection_begin_renewal(call))
+			return true;
+		pool->os->yield();
+	}
+	return false;
+}
+
+/* The connection goes on with the new socket; letter is what it has sent there. Whoever names the
+ * number waits. false if the number is not what it was. */
+static bool exchange(struct pool *pool, struct connection *connection, int fd,
+	const struct dialled *dialled, const struct letter *letter)
+{
+	const struct pool_os *os = pool->os;
+	int close_on_exec = os->get_descriptor_flags(fd);
+
+	if (close_on_exec < 0 || proof_cookie(os, fd) != connection->cookie ||
+		proof_cookie(os, dialled->number) != dialled->cookie ||
+		os->replace(dialled->number, fd, close_on_exec & FD_CLOEXEC) < 0)
+		return false;
+	watches_restore(os, &connection->watches, fd);
+	connection_renewed(connection, dialled->cookie, os->now_ms());
+	if (connection->point)
+		connection->tracker = tracker_of(setting_of(&connection->point->settings.proto));
+	if (!dialled->pending)
+		connection_opened(connection);
+	if (letter->len > 0)
+		connection_feed(connection, SENT, letter->bytes, letter->len);
+	return true;
+}
+
+static bool put_in_place(struct pool *pool, struct call call, int fd, const struct dialled *dialled,
+	const struct letter *letter)
+{
+	uint64_t signals = pool->os->block_signals();
+	bool done = begin(pool, call);
+
+	if (done) {
+		struct connection *connection = call.connection;
+		/* Another thread may have sent more meanwhile. */
+		done = connection->kept_len == 0 && may_renew(pool, call, fd) &&
+		       exchange(pool, connection, fd, dialled, letter);
+		if (!done)
+			set_risk(connection, RISK_NONE);
+		kept_drop(pool, connection);
+		if (connection_end_connect(call))
+			pool_release(pool, connection);
+	}
+	if (!done)
+		pool->os->close_hidden(dialled->number);
+	pool->os->restore_signals(signals);
+	return done;
+}
+
+/* Takes what is kept out of the connection. */
+static bool take_letter(struct call call, struct letter *letter)
+{
+	struct connection *connection = call.connection;
+
+	if (!connection_claim(call))
+		return false;
+	*letter = (struct letter){connection->kept, connection->kept_len, connection->kept_size};
+	connection->kept = NULL;
+	connection->kept_len = connection->kept_size = 0;
+	/* If it has ended, whoever ends it is told by the caller's own call. */
+	return !connection_unclaim(connection);
+}
+
+static int renew_with(
+	struct pool *pool, struct call call, int fd, bool not_to_wait, const struct letter *letter)
+{
+	const struct pool_os *os = pool->os;
+	int status_flags = os->get_status_flags(fd);
+
+	if (status_flags < 0)
+		return RENEW_NOT;
+	bool waits = !(status_flags & O_NONBLOCK) && !not_to_wait;
+	long wait_ms = waits ? -1 : letter->len > 0 ? RENEW_WAIT_MS : 0;
+	struct dialled dialled = dial(pool, call.connection, status_flags, wait_ms);
+	if (dialled.number < 0)
+		return dialled.number;
+	if (letter->len > 0 &&
+		!send_letter(os, call.connection, dialled.number, letter->bytes, letter->len)) {
+		os->close_hidden(dialled.number);
+		return RENEW_NOT;
+	}
+	if (put_in_place(pool, call, fd, &dialled, letter))
+		return RENEW_AGAIN;
+	return connection_is_current(call) && connection_risk(call.connection) == RISK_NONE
+		       ? RENEW_AGAIN
+		       : RENEW_NOT;
+}
+
+/* Those that say that there is no socket to be had, not that the server is not. */
+static bool is_want_of_means(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM ||
+	       error == -EACCES || error == -EPERM;
+}
+
+static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait)
+{
+	struct connection *connection = call.connection;
+	struct letter letter;
+
+	if (!may_renew(pool, call, fd) || !take_letter(call, &letter))
+		return RENEW_NOT;
+	atomic_fetch_add(&connection->renewing, 1);
+	int result = renew_with(pool, call, fd, not_to_wait, &letter);
+	atomic_fetch_sub(&connection->renewing, 1);
+	if (result == RENEW_AGAIN && letter.len > 0)
+		stats_count(&pool->stats.replayed);
+	kept_give(pool, letter.bytes, letter.size);
+	return is_want_of_means(result) ? RENEW_NOT : result;
+}
+
+/* ---- before the first byte ---- */
+
+enum misfit {
+	MISFIT_NONE,
+	MISFIT_DEAD,
+	MISFIT_OTHER_HOST,
+	MISFIT_OTHER_PROTOCOL,
+	MISFIT_OLD, /* for a request that must not be repeated */
+};
+
+static bool is_too_old(const struct pool *pool, const struct connection *connection)
+{
+	uint32_t keeps = connection->keeps_ms, learned = 0;
+
+	if (connection->point)
+		learned = learning_keeps_ms(&connection->point->learning, pool->os->now_ms());
+	if (keeps == 0 || (learned > 0 && learned < keeps))
+		keeps = learned;
+	return connection->idle_ms > (keeps ? keeps : KEEPS_MS) / 2;
+}
+
+/* Not inlined, as it needs a copy of the tracker's state. */
+__attribute__((noinline)) static enum misfit fits(const struct pool *pool,
+	const struct connection *connection, const uint8_t *data, size_t len)
+{
+	_Alignas(8) uint8_t state[TRACKER_STATE_MAX];
+	const struct tracker *tracker = connection->tracker;
+	struct tracker_facts facts = {.repeatable = false};
+
+	if (tracker && tracker->facts && len > 0) {
+		memcpy(state, connection->tracker_state, sizeof(state));
+		tracker->sent(state, data, len);
+		facts = tracker->facts(state);
+	}
+	if (facts.lost)
+		return MISFIT_OTHER_PROTOCOL;
+	if (facts.host && facts.first_host && facts.host != facts.first_host)
+		return MISFIT_OTHER_HOST;
+	return !facts.repeatable && is_too_old(pool, connection) ? MISFIT_OLD : MISFIT_NONE;
+}
+
+static enum misfit look(const struct pool *pool, const struct connection *connection, int fd,
+	const uint8_t *data, size_t len)
+{
+	if (pool->os->peek(fd) != -EAGAIN)
+		return MISFIT_DEAD;
+	return fits(pool, connection, data, len);
+}
+
+int renew_before_sending(struct pool *pool, struct call call, int fd, const uint8_t *data,
+	size_t len, bool not_to_wait)
+{
+	struct connection *connection = call.connection;
+
+	if (connection_risk(connection) != RISK_UNUSED)
+		return RENEW_NOT;
+	enum misfit misfit = look(pool, connection, fd, data, len);
+	if (misfit == MISFIT_NONE)
+		return RENEW_NOT;
+	if (misfit == MISFIT_DEAD)
+		learn_failure(pool, connection);
+	int result = renew(pool, call, fd, not_to_wait);
+	if (result == RENEW_AGAIN)
+		stats_count(&pool->stats.slipped_in);
+	/* What is old may be good all the same, where there is nothing newer to be had. */
+	if (result < 0 && misfit == MISFIT_OLD)
+		return RENEW_NOT;
+	return result;
+}
+
+/* ---- afterwards ---- */
+
+static bool may_send_again(const struct connection *connection)
+{
+	const struct tracker_facts facts = facts_of(connection, connection->tracker_state);
+
+	return facts.repeatable || facts.unfinished;
+}
+
+/* It is dead, or as good as dead. */
+static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait)
+{
+	struct connection *connection = call.connection;
+	enum risk risk = connection_risk(connection);
+	int result = RENEW_NOT;
+
+	learn_failure(pool, connection);
+	if (risk == RISK_UNUSED || (risk == RISK_KEPT && may_send_again(connection)))
+		result = renew(pool, call, fd, not_to_wait);
+	if (result == RENEW_AGAIN && risk == RISK_UNUSED)
+		stats_count(&pool->stats.slipped_in);
+	if (result == RENEW_NOT) {
+		/* The program sees it now. */
+		stats_count(&pool->stats.failed);
+		set_risk(connection, RISK_NONE);
+	}
+	return result;
+}
+
+int renew_after_failure(struct pool *pool, struct call call, int fd, bool not_to_wait)
+{
+	struct connection *connection = call.connection;
+
+	if (connection_risk(connection) == RISK_NONE)
+		return RENEW_NOT;
+	/* A call that asked for no bytes, or there are some left. */
+	int next = pool->os->peek(fd);
+	if (next == -EAGAIN || next > 0)
+		return RENEW_NOT;
+	return recover(pool, call, fd, not_to_wait);
+}
+
+/* "HTTP/1.1 408" is what some servers say before they close an idle connection. */
+static bool says_timeout(const uint8_t *data, size_t len)
+{
+	return data && len >= 12 && memcmp(data, "HTTP/1.", 7) == 0 &&
+	       memcmp(data + 8, " 408", 4) == 0;
+}
+
+int renew_after_answer(struct pool *pool, struct call call, int fd, const uint8_t *data, size_t len,
+	bool not_to_wait)
+{
+	struct connection *connection = call.connection;
+	enum risk risk = connection_risk(connection);
+	bool mute = risk == RISK_UNUSED || !proof_was_heard(pool->os, connection, fd);
+
+	if (mute || (risk == RISK_KEPT && says_timeout(data, len))) {
+		int result = recover(pool, call, fd, not_to_wait);
+		/* It is another's answer, or none: not for the program. */
+		return result == RENEW_NOT && mute && risk != RISK_UNUSED ? -ECONNRESET : result;
+	}
+	if (!connection_claim(call))
+		return RENEW_NOT;
+	set_risk(connection, RISK_NONE);
+	kept_drop(pool, connection);
+	if (connection->point)
+		learning_success(&connection->point->learning);
+	if (connection_unclaim(connection))
+		pool_release(pool, connection);
+	return RENEW_NOT;
+}
+
+bool renew_sent(struct pool *pool, struct call call, const struct iovec *vector, size_t total)
+{
+	struct connection *connection = call.connection;
+
+	if (!connection_claim(call))
+		return false;
+	if (connection_risk(connection) != RISK_NONE && connection_risk(connection) != RISK_TAKEN)
+		set_risk(connection,
+			kept_add(pool, connection, vector, total) ? RISK_KEPT : RISK_TAKEN);
+	connection_opened(connection);
+	connection_feed_vector(connection, SENT, vector, total);
+	if (connection_risk(connection) == RISK_KEPT && !may_send_again(connection)) {
+		set_risk(connection, RISK_TAKEN);
+		kept_drop(pool, connection);
+	}
+	return connection_unclaim(connection);
+}
