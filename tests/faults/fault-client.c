@@ -301,15 +301,16 @@ static void make_request(struct thread *t)
 	unsigned workload = mode == FAULT_all ? 0 : fault_rows[mode].workload;
 	unsigned host = workload & HOSTS ? chance(t, DRAW_HOST, 3) : 0;
 	bool expects = workload & EXPECTS && t->work.sends;
+	bool asks = workload & ASKS && chance(t, DRAW_ASKS, 2);
 	char length[64] = "";
 
 	memset(filler, '-', n_filler);
 	if (t->work.method->has_body)
 		snprintf(length, sizeof(length), "Content-Length: %u\r\n", t->work.sends);
 	t->head_size = (size_t)snprintf(t->out, MOST_HEAD,
-		"%s /%u HTTP/1.1\r\nHost: host%u\r\nX-Filler: %.*s\r\n%s%s\r\n",
+		"%s /%u HTTP/1.1\r\nHost: host%u\r\nX-Filler: %.*s\r\n%s%s%s\r\n",
 		t->work.method->word, t->id, host, (int)n_filler, filler, length,
-		expects ? "Expect: 100-continue\r\n" : "");
+		expects ? "Expect: 100-continue\r\n" : "", asks ? "Connection: close\r\n" : "");
 	fill_body(t->out + t->head_size, t->work.sends, t->id);
 	t->out_size = t->head_size + t->work.sends;
 }
@@ -589,9 +590,21 @@ static bool read_body(struct thread *t)
 	return true;
 }
 
+/* Does it leave before it has the response, or before it has its body? */
+static bool leaves_now(struct thread *t, unsigned now)
+{
+	unsigned workload = mode == FAULT_all ? 0 : fault_rows[mode].workload;
+
+	return workload & LEAVES && chance(t, DRAW_LEAVES, 12) == now;
+}
+
 static bool read_response(struct thread *t)
 {
-	return read_head(t) && read_body(t);
+	if (leaves_now(t, 0))
+		return true;
+	if (!read_head(t))
+		return false;
+	return leaves_now(t, 1) || read_body(t);
 }
 
 /* ---- a request's life ---- */

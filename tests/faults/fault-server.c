@@ -60,7 +60,7 @@ struct connection {
 	int fd, number;
 	struct past past;
 	uint32_t requests; /* that were read */
-	bool goodbye;      /* that was the last response: we said so */
+	bool goodbye;      /* nobody should have any more to ask */
 	bool stray;        /* bytes were sent since that belong to no request */
 	enum deed idle;    /* when it has been idle for so long */
 	uint32_t idle_us;
@@ -182,18 +182,26 @@ static const char *status_of(const struct connection *c, unsigned form)
 	return "200 OK";
 }
 
-static void add_framing(struct connection *c, unsigned form)
+static void add_length(struct connection *c, uint32_t length)
 {
 	char line[64];
 
-	if (form & NO_BODY)
-		return;
-	if (form & CHUNKED)
-		return add_text(c, "Transfer-Encoding: chunked\r\n");
-	if (form & UNTIL_EOF)
-		return;
-	snprintf(line, sizeof(line), "Content-Length: %u\r\n", c->current.work.returns);
+	snprintf(line, sizeof(line), "Content-Length: %u\r\n", length);
 	add_text(c, line);
+}
+
+static void add_framing(struct connection *c, unsigned form)
+{
+	uint32_t length = c->current.work.returns;
+
+	if (form & CHUNKED)
+		add_text(c, "Transfer-Encoding: chunked\r\n");
+	if (!(form & (CHUNKED | NO_BODY | UNTIL_EOF)) || form & HAS_LENGTH)
+		add_length(c, length);
+	if (form & TWO_LENGTHS)
+		add_length(c, length + 5);
+	if (form & AUTHENTICATES)
+		add_text(c, "WWW-Authenticate: Negotiate b2s=\r\n");
 }
 
 static void add_persistence(struct connection *c, unsigned form)
@@ -238,7 +246,8 @@ static size_t add_response(struct connection *c, const char *status, unsigned fo
 	add_persistence(c, form);
 	add_text(c, "\r\n");
 	head = c->out_size - start;
-	if (form & NO_BODY || !strcmp(c->current.work.method->word, "HEAD"))
+	bool empty = form & NO_BODY || !strcmp(c->current.work.method->word, "HEAD");
+	if (empty && !(form & BODY_ANYWAY))
 		return head;
 	if (form & CHUNKED)
 		add_chunks(c, c->current.work.returns);
@@ -312,7 +321,7 @@ static bool respond(struct connection *c)
 		add_text(c, "220 smtp.example ESMTP\r\n");
 	head = add_response(c, status_of(c, plan->form), plan->form);
 	length = cut_at(c, plan->cut, interim, head);
-	c->goodbye = plan->form & SAYS_CLOSE;
+	c->goodbye = c->goodbye || plan->form & NO_REUSE;
 	atomic_fetch_add(&responses, 1);
 	if (plan->form & IN_PIECES)
 		return send_in_pieces(c, length);
@@ -475,25 +484,23 @@ static bool wait_for_request(struct connection *c)
  * place; NULL if it does not come. */
 static char *look_for(struct connection *c, const char *text)
 {
-	size_t before = 0;
+	bool raised = false;
 	char *found;
-	int more;
 
-	for (;;) {
+	while (!(found = strstr(c->head, text))) {
+		int more = (int)c->head_size + 1;
+
+		raised = more > 1;
+		if (raised)
+			setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &more, sizeof(more));
 		ssize_t length = recv(c->fd, c->head, MOST_REQUEST, MSG_PEEK);
-
-		/* What there was before, and no more: it has ended. */
-		if (length <= 0 || (size_t)length == before)
-			return NULL;
-		before = c->head_size = (size_t)length;
+		if (length < more)
+			return NULL; /* it has ended */
+		c->head_size = (size_t)length;
 		c->head[length] = '\0';
-		found = strstr(c->head, text);
-		if (found)
-			break;
-		more = (int)length + 1;
-		setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &more, sizeof(more));
 	}
-	setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &(int){1}, sizeof(int));
+	if (raised)
+		setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &(int){1}, sizeof(int));
 	return found;
 }
 
@@ -676,6 +683,8 @@ static bool exchange(struct connection *c)
 	if (!early && !read_body(c))
 		return false;
 	c->requests++;
+	if (form & IS_ASKED)
+		c->goodbye = strstr(c->head, "\r\nConnection: close\r\n");
 	if (form & ONE_HOST && !is_for_this_host(c))
 		return misdirected(c);
 	if (form & RESTARTS)
@@ -690,6 +699,8 @@ static bool serve(struct connection *c)
 {
 	const struct plan *plan;
 
+	c->head_size = 0;
+	c->head[0] = '\0';
 	if (c->requests)
 		mark_idle(c, true);
 	bool came = wait_for_request(c) && look_for(c, "\n");
@@ -708,6 +719,8 @@ static bool serve(struct connection *c)
 	if (plan->idle_most > plan->idle_least)
 		c->idle_us += chance(c, DRAW_IDLE, plan->idle_most - plan->idle_least);
 	if (plan->keep_max && c->requests >= plan->keep_max)
+		return do_close(c);
+	if (plan->form & IS_ASKED && c->goodbye && chance(c, DRAW_VARIANT, 2))
 		return do_close(c);
 	return deeds[plan->after](c);
 }

@@ -26,6 +26,8 @@ enum workload {
 	SLEEPS = 2,  /* now and then one of a second */
 	EXPECTS = 4, /* Expect: 100-continue with each body */
 	HOSTS = 8,   /* several names for the same address */
+	ASKS = 16,   /* Connection: close, now and then */
+	LEAVES = 32, /* closes now and then before it has all of the response */
 };
 
 /* What is done to a connection. */
@@ -58,6 +60,12 @@ enum form {
 	ONE_HOST = 1024,
 	GARBAGE = 2048,
 	RESTARTS = 4096,
+	HAS_LENGTH = 8192, /* where there should be none */
+	TWO_LENGTHS = 16384,
+	BODY_ANYWAY = 32768,
+	AUTHENTICATES = 65536,
+	IS_ASKED = 131072,
+	NO_REUSE = 262144, /* it says so, or leaves it in doubt, but does not see to it itself */
 };
 
 struct plan {
@@ -116,6 +124,8 @@ enum draw {
 	DRAW_WRITE_WITH,
 	DRAW_HOST,
 	DRAW_FILLER,
+	DRAW_ASKS,
+	DRAW_LEAVES,
 	DRAW_PIECE, /* and those after it, one for each piece */
 };
 

@@ -36,7 +36,7 @@ from collections import Counter, namedtuple
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 LIBRARY = os.environ.get("SPPOOL_LIBRARY", str(BUILD / "shim" / "libsppool.so"))
-PROGRAMS = pathlib.Path(os.environ.get("SPPOOL_FAULTS", BUILD / "tests" / "faults"))
+PROGRAMS = pathlib.Path(os.environ.get("SPPOOL_PROGRAMS", BUILD / "tests" / "faults"))
 
 TIMEOUT = 300  # seconds; ends a hung program, decides nothing else
 JOBS = 4  # cells at a time: mostly they wait
