@@ -75,6 +75,8 @@ struct pool_os {
 	/* Without a signal; of a non-blocking socket that takes nothing for so long, -ETIMEDOUT. */
 	long (*send)(int fd, const void *data, size_t len, long timeout_ms);
 	int (*half_close)(int fd);
+	/* As peek(), of as many bytes as there are; how many that were. */
+	long (*look_ahead)(int fd, void *data, size_t len);
 	/* Puts it on fd, and gives up its own number. An error changes nothing. */
 	int (*replace)(int hidden, int fd, bool close_on_exec);
 	void (*close_hidden)(int hidden);

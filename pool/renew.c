@@ -355,6 +355,24 @@ static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait
 	return result;
 }
 
+/* "HTTP/1.1 408" is what some servers say before they close an idle connection. */
+static bool says_timeout(const uint8_t *data, size_t len)
+{
+	return data && len >= 12 && memcmp(data, "HTTP/1.", 7) == 0 &&
+	       memcmp(data + 8, " 408", 4) == 0;
+}
+
+/* Something came before the end: an answer to what was sent? */
+static bool is_answered(const struct pool *pool, const struct connection *connection, int fd)
+{
+	uint8_t data[12];
+	long len = pool->os->look_ahead(fd, data, sizeof(data));
+
+	return connection_risk(connection) != RISK_UNUSED &&
+	       proof_was_heard(pool->os, connection, fd) &&
+	       !(len > 0 && says_timeout(data, (size_t)len));
+}
+
 int renew_after_failure(struct pool *pool, struct call call, int fd, bool not_to_wait)
 {
 	struct connection *connection = call.connection;
@@ -363,16 +381,9 @@ int renew_after_failure(struct pool *pool, struct call call, int fd, bool not_to
 		return RENEW_NOT;
 	/* A call that asked for no bytes, or there are some left. */
 	int next = pool->os->peek(fd);
-	if (next == -EAGAIN || next > 0)
+	if (next == -EAGAIN || (next > 0 && is_answered(pool, connection, fd)))
 		return RENEW_NOT;
 	return recover(pool, call, fd, not_to_wait);
-}
-
-/* "HTTP/1.1 408" is what some servers say before they close an idle connection. */
-static bool says_timeout(const uint8_t *data, size_t len)
-{
-	return data && len >= 12 && memcmp(data, "HTTP/1.", 7) == 0 &&
-	       memcmp(data + 8, " 408", 4) == 0;
 }
 
 int renew_after_answer(struct pool *pool, struct call call, int fd, const uint8_t *data, size_t len,

@@ -356,6 +356,11 @@ static long send_to(int fd, const void *data, size_t len, long timeout_ms)
 	return sent;
 }
 
+static long look_ahead(int fd, void *data, size_t len)
+{
+	return RAW6(recvfrom, fd, data, len, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+}
+
 static int half_close(int fd)
 {
 	return (int)RAW2(shutdown, fd, SHUT_WR);
@@ -449,6 +454,7 @@ const struct pool_os real_os = {
 	.await_connection = await_connection,
 	.send = send_to,
 	.half_close = half_close,
+	.look_ahead = look_ahead,
 	.replace = replace,
 	.close_hidden = close_hidden,
 	.yield = yield,
