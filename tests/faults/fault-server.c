@@ -38,6 +38,7 @@
 #define SHORT_BACKLOG  5
 #define CLOSED_FOR_US  3000
 #define SECONDS_TO_END 5
+#define RESET_TAKES    1000000 /* ns until the client knows of it, where nothing tells */
 
 struct request {
 	uint32_t id;
@@ -339,10 +340,10 @@ static bool respond(struct connection *c)
 
 /* ---- deeds: each says whether the connection goes on ---- */
 
-static void note_end(struct connection *c)
+static void note_end(struct connection *c, int64_t takes)
 {
 	if (!c->past.ended_at)
-		c->past.ended_at = now_ns();
+		c->past.ended_at = now_ns() + takes;
 }
 
 /* In FIN_WAIT2 the client's kernel has acknowledged that this is the end. */
@@ -362,7 +363,7 @@ static void say_the_end(struct connection *c)
 		return;
 	for (int i = 0; i < 50 && !is_known_to_end(c); i++)
 		pause_us(100);
-	note_end(c);
+	note_end(c, is_known_to_end(c) ? 0 : RESET_TAKES);
 }
 
 static bool do_close(struct connection *c)
@@ -372,6 +373,8 @@ static bool do_close(struct connection *c)
 	/* With something unread this is a reset, and shutdown() would make something else of it. */
 	if (ioctl(c->fd, FIONREAD, &unread) == 0 && !unread)
 		say_the_end(c);
+	else
+		note_end(c, RESET_TAKES);
 	return false;
 }
 
@@ -381,7 +384,7 @@ static bool do_reset(struct connection *c)
 
 	wait_until_sent(c);
 	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-	note_end(c);
+	note_end(c, RESET_TAKES);
 	return false;
 }
 
@@ -610,7 +613,7 @@ static void restart(void)
 		if (!idle_now[fd])
 			continue;
 		shutdown(fd, SHUT_RDWR);
-		note_end(idle_now[fd]);
+		note_end(idle_now[fd], 0);
 	}
 	pthread_mutex_unlock(&idle_lock);
 }
