@@ -250,8 +250,6 @@ static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait)
 	atomic_fetch_add(&connection->renewing, 1);
 	int result = renew_with(pool, call, fd, not_to_wait, &letter);
 	atomic_fetch_sub(&connection->renewing, 1);
-	if (result == RENEW_AGAIN && letter.len > 0)
-		stats_count(&pool->stats.replayed);
 	kept_give(pool, letter.bytes, letter.size);
 	return is_want_of_means(result) ? RENEW_NOT : result;
 }
@@ -300,18 +298,21 @@ __attribute__((noinline)) static enum misfit fits(const struct pool *pool,
 static enum misfit look(const struct pool *pool, const struct connection *connection, int fd,
 	const uint8_t *data, size_t len)
 {
-	if (pool->os->peek(fd) != -EAGAIN)
+	enum risk risk = connection_risk(connection);
+
+	if (risk == RISK_UNUSED && pool->os->peek(fd) != -EAGAIN)
 		return MISFIT_DEAD;
-	return fits(pool, connection, data, len);
+	/* The host may stand in a later piece than the first: nobody has acted on that. */
+	if (risk == RISK_UNUSED ||
+		(risk == RISK_KEPT && facts_of(connection, connection->tracker_state).unfinished))
+		return fits(pool, connection, data, len);
+	return MISFIT_NONE;
 }
 
 int renew_before_sending(struct pool *pool, struct call call, int fd, const uint8_t *data,
 	size_t len, bool not_to_wait)
 {
 	struct connection *connection = call.connection;
-
-	if (connection_risk(connection) != RISK_UNUSED)
-		return RENEW_NOT;
 	enum misfit misfit = look(pool, connection, fd, data, len);
 	if (misfit == MISFIT_NONE)
 		return RENEW_NOT;
@@ -345,8 +346,8 @@ static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait
 	learn_failure(pool, connection);
 	if (risk == RISK_UNUSED || (risk == RISK_KEPT && may_send_again(connection)))
 		result = renew(pool, call, fd, not_to_wait);
-	if (result == RENEW_AGAIN && risk == RISK_UNUSED)
-		stats_count(&pool->stats.slipped_in);
+	if (result == RENEW_AGAIN)
+		stats_count(risk == RISK_UNUSED ? &pool->stats.slipped_in : &pool->stats.replayed);
 	if (result == RENEW_NOT) {
 		/* The program sees it now. */
 		stats_count(&pool->stats.failed);

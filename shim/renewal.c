@@ -68,7 +68,7 @@ bool renewal_before_sending(struct call call, int fd)
 	int saved_errno = errno;
 	ssize_t result = 0;
 
-	if (process_may_pool() && connection_risk(call.connection) == RISK_UNUSED)
+	if (process_may_pool())
 		conclude(look_before_sending(call, fd, NULL, 0, 0), saved_errno, &result);
 	return result == 0;
 }
@@ -81,8 +81,7 @@ ssize_t renewal_send(struct call call, int fd, const struct iovec *vector, size_
 
 	if (!process_may_pool())
 		return libc()->sendmsg(fd, &message, flags);
-	if (connection_risk(call.connection) == RISK_UNUSED)
-		conclude(look_before_sending(call, fd, vector, count, flags), saved_errno, &result);
+	conclude(look_before_sending(call, fd, vector, count, flags), saved_errno, &result);
 	while (result == 0) {
 		/* A signal is not for a failure that the program does not see. */
 		result = libc()->sendmsg(fd, &message, flags | MSG_NOSIGNAL);

@@ -38,6 +38,7 @@
 #define SHORT_BACKLOG  5
 #define CLOSED_FOR_US  3000
 #define SECONDS_TO_END 5
+#define RESET_TAKES    1000000 /* ns until the client knows of it, where nothing tells */
 
 struct request {
 	uint32_t id;
@@ -339,10 +340,10 @@ static bool respond(struct connection *c)
 
 /* ---- deeds: each says whether the connection goes on ---- */
 
-static void note_end(struct connection *c)
+static void note_end(struct connection *c, int64_t takes)
 {
 	if (!c->past.ended_at)
-		c->past.ended_at = now_ns();
+		c->past.ended_at = now_ns() + takes;
 }
 
 /* In FIN_WAIT2 the client's kernel has acknowledged that this is the end. */
@@ -362,7 +363,7 @@ static void say_the_end(struct connection *c)
 		return;
 	for (int i = 0; i < 50 && !is_known_to_end(c); i++)
 		pause_us(100);
-	note_end(c);
+	note_end(c, is_known_to_end(c) ? 0 : RESET_TAKES);
 }
 
 static bool do_close(struct connection *c)
@@ -372,6 +373,8 @@ static bool do_close(struct connection *c)
 	/* With something unread this is a reset, and shutdown() would make something else of it. */
 	if (ioctl(c->fd, FIONREAD, &unread) == 0 && !unread)
 		say_the_end(c);
+	else
+		note_end(c, RESET_TAKES);
 	return false;
 }
 
@@ -381,7 +384,7 @@ static bool do_reset(struct connection *c)
 
 	wait_until_sent(c);
 	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-	note_end(c);
+	note_end(c, RESET_TAKES);
 	return false;
 }
 
@@ -526,6 +529,13 @@ static bool parse(struct connection *c)
 	return true;
 }
 
+/* Nobody can act on a request before its head is whole, so only then it has come. */
+static void note_whole_head(struct connection *c)
+{
+	if (arrivals[c->current.id] < UINT8_MAX)
+		atomic_fetch_add(&arrivals[c->current.id], 1);
+}
+
 static void note_arrival(struct connection *c)
 {
 	uint32_t most = atomic_load(&highest);
@@ -534,8 +544,6 @@ static void note_arrival(struct connection *c)
 	while (most < c->current.id &&
 		!atomic_compare_exchange_weak(&highest, &most, c->current.id))
 		;
-	if (arrivals[c->current.id] < UINT8_MAX)
-		atomic_fetch_add(&arrivals[c->current.id], 1);
 	atomic_fetch_add(&after_goodbye, c->goodbye);
 	atomic_fetch_add(&strays_met, c->stray);
 	c->stray = false;
@@ -548,6 +556,7 @@ static bool read_head(struct connection *c)
 
 	if (!end)
 		return false;
+	note_whole_head(c);
 	c->head_size = (size_t)(end - c->head) + 4;
 	c->head[c->head_size] = '\0';
 	return recv(c->fd, c->head, c->head_size, MSG_WAITALL) == (ssize_t)c->head_size;
@@ -610,7 +619,7 @@ static void restart(void)
 		if (!idle_now[fd])
 			continue;
 		shutdown(fd, SHUT_RDWR);
-		note_end(idle_now[fd]);
+		note_end(idle_now[fd], 0);
 	}
 	pthread_mutex_unlock(&idle_lock);
 }
@@ -653,6 +662,8 @@ static bool fail_instead(struct connection *c)
 {
 	const struct plan *plan = c->current.plan;
 
+	if (plan->reads != READS_ALL && strstr(c->head, "\r\n\r\n"))
+		note_whole_head(c);
 	if (plan->reads == READS_PART)
 		read_part(c);
 	else if (plan->reads == READS_ALL && (!read_head(c) || !read_body(c)))

@@ -41,7 +41,6 @@ PROGRAMS = pathlib.Path(os.environ.get("SPPOOL_PROGRAMS", BUILD / "tests" / "fau
 TIMEOUT = 300  # seconds; ends a hung program, decides nothing else
 JOBS = 4  # cells at a time: mostly they wait
 LEAST = 40  # requests in a cell
-RESET_TAKES = 1_000_000  # ns until a reset is known to the client; a FIN is known to have come
 
 Mode = namedtuple("Mode", "word kind what")
 Variant = namedtuple("Variant", "io threads pieces")
@@ -185,8 +184,7 @@ class Judge:
         past = self.pooled.past_of(failure)
         if not past or not past.ended:
             return False
-        takes = RESET_TAKES if failure.error != "EOF" else 0
-        return past.ended + takes > failure.wrote
+        return past.ended > failure.wrote
 
     def is_crossed(self, failure):
         past = self.pooled.past_of(failure)
