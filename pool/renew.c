@@ -277,15 +277,16 @@ static bool is_too_old(const struct pool *pool, const struct connection *connect
 
 /* Not inlined, as it needs a copy of the tracker's state. */
 __attribute__((noinline)) static enum misfit fits(const struct pool *pool,
-	const struct connection *connection, const uint8_t *data, size_t len)
+	const struct connection *connection, const struct iovec *vector, size_t count)
 {
 	_Alignas(8) uint8_t state[TRACKER_STATE_MAX];
 	const struct tracker *tracker = connection->tracker;
 	struct tracker_facts facts = {.repeatable = false};
 
-	if (tracker && tracker->facts && len > 0) {
+	if (tracker && tracker->facts) {
 		memcpy(state, connection->tracker_state, sizeof(state));
-		tracker->sent(state, data, len);
+		for (size_t i = 0; i < count; i++)
+			tracker->sent(state, vector[i].iov_base, vector[i].iov_len);
 		facts = tracker->facts(state);
 	}
 	if (facts.lost)
@@ -296,7 +297,7 @@ __attribute__((noinline)) static enum misfit fits(const struct pool *pool,
 }
 
 static enum misfit look(const struct pool *pool, const struct connection *connection, int fd,
-	const uint8_t *data, size_t len)
+	const struct iovec *vector, size_t count)
 {
 	enum risk risk = connection_risk(connection);
 
@@ -305,15 +306,15 @@ static enum misfit look(const struct pool *pool, const struct connection *connec
 	/* The host may stand in a later piece than the first: nobody has acted on that. */
 	if (risk == RISK_UNUSED ||
 		(risk == RISK_KEPT && facts_of(connection, connection->tracker_state).unfinished))
-		return fits(pool, connection, data, len);
+		return fits(pool, connection, vector, count);
 	return MISFIT_NONE;
 }
 
-int renew_before_sending(struct pool *pool, struct call call, int fd, const uint8_t *data,
-	size_t len, bool not_to_wait)
+int renew_before_sending(struct pool *pool, struct call call, int fd, const struct iovec *vector,
+	size_t count, bool not_to_wait)
 {
 	struct connection *connection = call.connection;
-	enum misfit misfit = look(pool, connection, fd, data, len);
+	enum misfit misfit = look(pool, connection, fd, vector, count);
 	if (misfit == MISFIT_NONE)
 		return RENEW_NOT;
 	if (misfit == MISFIT_DEAD)

@@ -37,10 +37,10 @@ enum {
 	RENEW_AGAIN,   /* the socket is another one: make the call (again) */
 };
 
-/* The program is about to send; data of len bytes, which may be 0, is the beginning of it. Not to
- * wait: also where the socket is a blocking one. Of RISK_UNUSED. */
-int renew_before_sending(struct pool *pool, struct call call, int fd, const uint8_t *data,
-	size_t len, bool not_to_wait);
+/* The program is about to send; the vector, which may have no pieces, is the beginning of it. Not
+ * to wait: also where the socket is a blocking one. Of RISK_UNUSED. */
+int renew_before_sending(struct pool *pool, struct call call, int fd, const struct iovec *vector,
+	size_t count, bool not_to_wait);
 
 /* A call has found the connection at its end, or reset. */
 int renew_after_failure(struct pool *pool, struct call call, int fd, bool not_to_wait);

@@ -10,6 +10,7 @@
 
 /* More than any head of a request that says for whom it is. */
 #define LOOKED_AT 4096
+#define PIECES    8
 
 /* What came of it, for the program: true: the call is to be made again. */
 static bool conclude(int answer, int saved_errno, ssize_t *result)
@@ -45,22 +46,33 @@ bool renewal_after_receiving(
 	return conclude(answer, saved_errno, result);
 }
 
-/* As much of the first piece as may be looked at. */
-static size_t readable(const struct iovec *vector, size_t count)
+/* As much of the vector as is looked at; the kernel has not said yet that it is there. */
+static size_t readable(const struct iovec *vector, size_t count, struct iovec *looked_at)
 {
-	if (!memory_is_readable(vector, sizeof(*vector)) || count == 0)
-		return 0;
-	size_t len = vector->iov_len < LOOKED_AT ? vector->iov_len : LOOKED_AT;
-	return memory_is_readable(vector->iov_base, len) ? len : 0;
+	size_t room = LOOKED_AT, pieces = 0;
+
+	for (; pieces < count && pieces < PIECES && room > 0; pieces++) {
+		if (!memory_is_readable(&vector[pieces], sizeof(*vector)))
+			break;
+		struct iovec piece = vector[pieces];
+		if (piece.iov_len > room)
+			piece.iov_len = room;
+		if (piece.iov_len > 0 && !memory_is_readable(piece.iov_base, piece.iov_len))
+			break;
+		looked_at[pieces] = piece;
+		room -= piece.iov_len;
+	}
+	return pieces;
 }
 
 static int look_before_sending(
 	struct call call, int fd, const struct iovec *vector, size_t count, int flags)
 {
-	size_t len = readable(vector, count);
+	struct iovec looked_at[PIECES];
+	size_t pieces = readable(vector, count, looked_at);
 
-	return renew_before_sending(&process_pool, call, fd, len > 0 ? vector->iov_base : NULL, len,
-		flags & MSG_DONTWAIT);
+	return renew_before_sending(
+		&process_pool, call, fd, looked_at, pieces, flags & MSG_DONTWAIT);
 }
 
 bool renewal_before_sending(struct call call, int fd)
