@@ -29,6 +29,8 @@ def say(message):
 def printable(text):
     """For terminals and logs: control characters, and bytes that are no text, as escapes. Names of
     files and what is in them may be anything."""
+    if text.isprintable():
+        return text
     return ''.join(c if c.isprintable() else f'\\x{ord(c) & 0xff:02x}' if '\udc80' <= c <= '\udcff'
                    else ascii(c)[1:-1] for c in text)
 

@@ -5,11 +5,15 @@ import sys
 import textwrap
 
 from command import advice, tables
-from command.common import USAGE, Failure, parse_options, printable
+from command.common import REQUIRED, USAGE, Failure, parse_options, printable
+from command.page import process_of
+from command.request import pid_of
+from command.table import percent
 
 SUMMARY = 'say why connections were not reused'
 HELP = '''\
 Usage: sppool explain [FILE...]
+       sppool explain --pid=PID [--dir=DIR]
 
 Reads what a program wrote with SP_STATS (or sppool run --stats=FILE), and says how many connections
 came from the pool, why the others did not, what can be done about that, and which hosts and ports
@@ -18,7 +22,11 @@ among other output:
 
   sppool run --stats=- -- PROGRAM | sppool explain
 
-Exit status: 0; 2 where there are no statistics in FILE, or for a usage error.'''
+  --pid=PID   of a program that is running, from its status page (see sppool ps)
+  --dir=DIR   the directory of status pages, where it is not SP_STATUS_DIR or the usual one
+
+Exit status: 0; 1 where the status page cannot be read; 2 where there are no statistics in FILE, or
+for a usage error.'''
 
 SIZE_MAX = 1 << 24
 START = '{"version":'  # of the statistics, as the library writes them
@@ -26,7 +34,14 @@ POINTS_SHOWN = 20
 
 
 def main(arguments):
-    _, files = parse_options(arguments, {}, anywhere=True)
+    options, files = parse_options(arguments, {'--pid': REQUIRED, '--dir': REQUIRED},
+                                   anywhere=True)
+    if '--pid' in options:
+        if files:
+            raise Failure('explain takes --pid or a FILE', USAGE)
+        process = process_of(options.get('--dir'), pid_of(options['--pid']))
+        print('\n'.join(map(printable, explain(statistics_of(process)))))
+        return
     first = True
     for name in files or ['-']:
         for stats in read_statistics(name):
@@ -114,6 +129,14 @@ def is_count(value):
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
 
 
+def statistics_of(process):
+    """What SP_STATS would have said of a process that shows its status page."""
+    counters = {name: 0 for name in ('connects', 'opened', 'reused', 'parked')}
+    return {'version': 1, 'pid': process.pid, 'program': process.program, **counters,
+            **process.counters, 'discarded': process.discarded, 'refused': process.refused,
+            'service_points': [point._asdict() for point in process.points]}
+
+
 # Explaining
 
 
@@ -142,10 +165,6 @@ def summary(stats):
             value = stats.get(counter.word)
             if is_count(value) and value:
                 yield f'  {value} {counter.meaning}'
-
-
-def percent(part, whole):
-    return f'{100 * part // whole} %' if whole else '-'
 
 
 def reasons(title, counts, table, advices):

@@ -8,7 +8,7 @@ from command import VERSION
 from command.common import USAGE, Failure, say
 
 # Each is a module of this package, with main(arguments), SUMMARY and HELP.
-COMMANDS = ('run', 'check', 'explain', 'library', 'demo')
+COMMANDS = ('run', 'check', 'ps', 'top', 'set', 'flush', 'explain', 'metrics', 'library', 'demo')
 
 
 def module_of(command):

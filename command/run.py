@@ -6,19 +6,23 @@ import re
 import signal
 
 from command.common import CANNOT_EXECUTE, NOT_FOUND, USAGE, Failure, parse_options, say
+from command.directory import location, make
 from command.elf import is_elf
 from command.library import find_library
 from command.programs import find_program, obstacle
 
 SUMMARY = 'run a program under the pool'
 HELP = '''\
-Usage: sppool run [--stats[=FILE]] [--log[=LEVEL]] [--] PROGRAM [ARGUMENTS...]
+Usage: sppool run [--stats[=FILE]] [--log[=LEVEL]] [--no-status] [--] PROGRAM [ARGUMENTS...]
 
 Runs PROGRAM with libsppool in front of LD_PRELOAD. A program that cannot be helped (static, Go,
 setuid, another architecture) is named on stderr and runs all the same, without the library.
 
   --stats[=FILE]   write statistics at exit to FILE, or to "-" (sets SP_STATS)
   --log[=LEVEL]    log to stderr; 0 to 3, 2 where not given (sets SP_LOG)
+  --no-status      have no status page. With one, sppool ps, top, set, flush and metrics see the
+                   program while it runs; it is found in the directory SP_STATUS_DIR, which is
+                   $XDG_RUNTIME_DIR/sppool or /tmp/sppool-UID where you have not set it
 
 The library is the one named by SPPOOL_LIBRARY, or else the one built in this checkout, or else
 the installed one. Exit status: the program's; 127 where the program or the library is not found
@@ -29,20 +33,26 @@ SETTINGS = {'--stats': b'SP_STATS', '--log': b'SP_LOG'}
 
 
 def main(arguments):
-    options, command = parse_options(arguments, {'--stats': '-', '--log': '2'})
+    options, command = parse_options(arguments, {'--stats': '-', '--log': '2',
+                                                 '--no-status': True})
     if not command:
         raise Failure('run needs a PROGRAM', USAGE)
     program = find_program(command[0])
     library = find_library()
 
     environment = own_environment()
-    for option, value in options.items():
-        environment[SETTINGS[option]] = os.fsencode(value)
+    for option, variable in SETTINGS.items():
+        if option in options:
+            environment[variable] = os.fsencode(options[option])
     reason = obstacle(program, library)
     if reason:
         say(f'{command[0]} runs without the pool: {reason}')
     else:
         environment = with_preload(environment, library)
+        if '--no-status' in options:
+            environment.pop(b'SP_STATUS_DIR', None)
+        else:
+            environment = with_status(environment)
     return execute(program, command, environment)
 
 
@@ -54,6 +64,20 @@ def with_preload(environment, library):
     if os.path.realpath(library) in entries:
         return environment
     return {**environment, b'LD_PRELOAD': b':'.join(filter(None, [library, others]))}
+
+
+def with_status(environment):
+    """ENVIRONMENT with the directory of status pages, which is there then and has no leftovers."""
+    path = location()
+    if not path.startswith('/'):
+        return environment  # of which the library complains
+    try:
+        with make(path) as directory:
+            directory.remove_leftovers()
+    except (Failure, OSError) as error:
+        say(f'no status page (see sppool run --help): {error}')
+        return {name: value for name, value in environment.items() if name != b'SP_STATUS_DIR'}
+    return {**environment, b'SP_STATUS_DIR': os.fsencode(path)}
 
 
 def own_environment():

@@ -14,31 +14,43 @@
 
 /* ---- keeping ---- */
 
+static char lower_case(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool is_same_name(const struct pattern *one, const struct pattern *other)
+{
+	if (one->name_len != other->name_len)
+		return false;
+	for (size_t i = 0; i < one->name_len; i++)
+		if (lower_case(one->name[i]) != lower_case(other->name[i]))
+			return false;
+	return true;
+}
+
 static bool is_same_pattern(const struct pattern *one, const struct pattern *other)
 {
 	return one->kind == other->kind && one->port == other->port &&
 	       one->family == other->family && one->bits == other->bits &&
-	       one->name_len == other->name_len &&
 	       memcmp(one->address, other->address, sizeof(one->address)) == 0 &&
-	       (one->name_len == 0 || memcmp(one->name, other->name, one->name_len) == 0);
+	       is_same_name(one, other);
 }
 
-/* Room for one more, mapped without the lock. */
-static bool make_room(struct pool *pool)
+/* Room for one more, mapped without the lock. If there is none, keep_locked() will say so. */
+static void make_room(struct pool *pool)
 {
 	if (!pool_enter(pool))
-		return false;
+		return;
 	bool full = pool->rules.count == pool->rules.room;
 	size_t kept = pool->rules.count - pool->rules_given, count = pool->rules.count;
 	pool_leave(pool);
-	if (!full)
-		return true;
-	if (kept >= KEPT_MOST)
-		return false;
+	if (!full || kept >= KEPT_MOST)
+		return;
 	size_t room = count + (kept < KEPT_FIRST ? KEPT_FIRST : kept);
 	struct rule *list = pool->os->map(room * sizeof(*list));
 	if (!list || !pool_enter(pool))
-		return false;
+		return;
 	/* Another thread may have been here, too. */
 	if (pool->rules.count == pool->rules.room && pool->rules.count < room) {
 		if (pool->rules.count > 0)
@@ -47,16 +59,22 @@ static bool make_room(struct pool *pool)
 		pool->rules.room = room;
 	}
 	pool_leave(pool);
-	return true;
 }
 
-static struct rule *find_kept_locked(struct pool *pool, const struct pattern *pattern)
+/* Where the rule can be kept without room for one more: with the last one, if that has its pattern;
+ * else in the place of one that says nothing but what this one says. */
+static struct rule *find_kept_locked(struct pool *pool, const struct rule *rule)
 	REQUIRES(pool->lock)
 {
-	for (size_t i = pool->rules_given; i < pool->rules.count; i++)
-		if (is_same_pattern(&pool->rules.list[i].pattern, pattern))
-			return &pool->rules.list[i];
-	return NULL;
+	struct rule *found = NULL;
+
+	for (size_t i = pool->rules_given; i < pool->rules.count; i++) {
+		struct rule *kept = &pool->rules.list[i];
+		if (is_same_pattern(&kept->pattern, &rule->pattern) &&
+			(i + 1 == pool->rules.count || !(kept->keys & ~rule->keys)))
+			found = kept;
+	}
+	return found;
 }
 
 /* With a copy of its name, as that is in the caller's text. */
@@ -79,23 +97,31 @@ static struct rule *add_kept_locked(struct pool *pool, const struct pattern *pat
 	return kept;
 }
 
-/* The last rule has the last word, so one that is there already goes to the end. */
+static struct rule *move_to_end_locked(struct pool *pool, struct rule *kept) REQUIRES(pool->lock)
+{
+	struct rule *last = pool->rules.list + pool->rules.count - 1;
+	const struct rule moved = *kept;
+
+	memmove(kept, kept + 1, (size_t)(last - kept) * sizeof(*kept));
+	*last = moved;
+	return last;
+}
+
+/* The last rule has the last word with each key that it has. So it goes to the end, but not with
+ * what was said of the same pattern long ago: others may have had their say since. For each pattern
+ * there are never more than there are keys, as each key is said by one of them. */
 static bool keep_locked(struct pool *pool, const struct rule *rule) REQUIRES(pool->lock)
 {
-	struct rule *kept = find_kept_locked(pool, &rule->pattern);
-	struct rule *end = pool->rules.list + pool->rules.count;
+	struct rule *last = find_kept_locked(pool, rule);
 
-	if (!kept)
-		kept = add_kept_locked(pool, &rule->pattern);
-	else if (kept + 1 < end) {
-		const struct rule moved = *kept;
-		memmove(kept, kept + 1, (size_t)(end - kept - 1) * sizeof(*kept));
-		kept = end - 1;
-		*kept = moved;
-	}
-	if (kept)
-		rule_merge(kept, rule);
-	return kept;
+	last = last ? move_to_end_locked(pool, last) : add_kept_locked(pool, &rule->pattern);
+	if (!last)
+		return false;
+	for (struct rule *kept = pool->rules.list + pool->rules_given; kept < last; kept++)
+		if (is_same_pattern(&kept->pattern, &rule->pattern))
+			kept->keys &= ~rule->keys;
+	rule_merge(last, rule);
+	return true;
 }
 
 /* ---- the service points that match ---- */
@@ -119,13 +145,43 @@ static long count_matches_locked(struct pool *pool, const struct pattern *patter
 	return count;
 }
 
+/* What is never to be reused need not wait until it has expired. */
+static void close_useless_locked(struct pool *pool, struct service_point *point,
+	struct connection **doomed) REQUIRES(pool->lock)
+{
+	bool off = point->settings.off;
+
+	while (point->parked && (off || point->settings.idle_ms == 0))
+		pool_doom_locked(
+			pool, point->parked, off ? DISCARDED_DROPPED : DISCARDED_IDLE, doomed);
+}
+
 static void set_point_locked(struct pool *pool, struct service_point *point,
 	const struct rule *rule, struct connection **doomed) REQUIRES(pool->lock)
 {
 	rule_set(rule, &point->settings);
+	close_useless_locked(pool, point, doomed);
 	turn_keep_limit_locked(pool, point, doomed);
 	turn_pass_on_locked(pool, point);
 	status_note_locked(pool, point);
+}
+
+/* No more than so many can be told of their turn while the lock is held. Those of one service point
+ * hand it on, but not to those of another where nobody's turn has come yet. */
+static void pass_on_all(struct pool *pool)
+{
+	struct service_point *point;
+	bool more = true;
+
+	while (more && pool_enter(pool)) {
+		DL_FOREACH(pool->points.used, point)
+		{
+			if (point->come == 0)
+				turn_pass_on_locked(pool, point);
+		}
+		more = pool->woken.count > 0;
+		pool_leave(pool);
+	}
 }
 
 long manager_set(struct pool *pool, const struct rule *rule)
@@ -133,8 +189,7 @@ long manager_set(struct pool *pool, const struct rule *rule)
 	struct connection *doomed = NULL;
 	struct service_point *point;
 
-	if (!make_room(pool))
-		return -ENOMEM;
+	make_room(pool);
 	if (!pool_enter(pool))
 		return -EAGAIN;
 	long count = count_matches_locked(pool, &rule->pattern);
@@ -150,7 +205,10 @@ long manager_set(struct pool *pool, const struct rule *rule)
 		}
 		pool->points_differ = true;
 	}
+	bool more = pool->woken.count > 0;
 	pool_leave(pool);
+	if (more)
+		pass_on_all(pool);
 	pool_bury(pool, doomed);
 	return count;
 }

@@ -14,6 +14,8 @@ static enum refusal check_settings(const struct pool *pool, const struct connect
 		return REFUSED_OVERFLOW;
 	const struct point_settings *settings = &connection->point->settings;
 	long uses = setting_of(&settings->uses);
+	if (setting_of(&settings->off))
+		return REFUSED_RULE;
 	if (setting_of(&settings->idle_ms) == 0)
 		return REFUSED_IDLE_ZERO;
 	if (atomic_load_explicit(&pool->parked_most, memory_order_relaxed) == 0)
@@ -148,8 +150,9 @@ static void park(struct pool *pool, struct connection *connection)
 	pool->parked_count++;
 	if (pool->parked_count > atomic_load_explicit(&pool->parked_most, memory_order_relaxed))
 		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, &doomed);
-	pool_expire_locked(pool, connection->parked_ms, &doomed);
 	turn_pass_on_locked(pool, point);
+	/* Last, as it may be this very service point that is recycled. */
+	pool_expire_locked(pool, connection->parked_ms, &doomed);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
 }

@@ -48,7 +48,8 @@ static long serve_cap(struct pool *pool, const char *text, size_t len, struct te
 	char number[16] = "";
 	struct settings settings;
 
-	if (len < sizeof(number))
+	/* A 0 in it would end the number, and hide what comes after. */
+	if (len < sizeof(number) && !memchr(text, 0, len))
 		memcpy(number, text, len);
 	if (setting_parse(&settings, setting_find("SP_MAX_SERVICE_POINTS"), number))
 		return manager_set_cap(pool, settings.max_service_points);

@@ -257,7 +257,8 @@ void status_opened(struct pool *pool, const struct call *call)
 __attribute__((cold, noinline)) static void serve(
 	struct pool *pool, struct status_page *page, uint32_t number)
 {
-	char text[STATUS_REQUEST_SIZE], problem[REQUEST_PROBLEM_SIZE];
+	/* All of it is shown: no bytes of this stack are. */
+	char text[STATUS_REQUEST_SIZE], problem[REQUEST_PROBLEM_SIZE] = "";
 	uint32_t len = *(volatile uint32_t *)&page->request.len;
 
 	if (len > sizeof(text))

@@ -19,10 +19,8 @@ struct status {
 };
 
 /* The page begins to show the pool; its memory, zeroed and of at least sizeof(struct status_page),
- * is the pool's until it is told otherwise: by status_close(), or in a forked child, which has
- * none. Then whatever is unmapped is the caller's affair. */
+ * is the pool's for as long as the process lives; a forked child has none. */
 void status_open(struct pool *pool, struct status_page *page, uint32_t pid);
-void status_close(struct pool *pool);
 
 /* For who reads it: the pool is off for good. No system call. */
 void status_show_off(struct pool *pool);

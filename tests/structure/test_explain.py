@@ -175,7 +175,7 @@ def standard_input_is_read_where_no_file_is_named(_workshop):
 def what_the_library_writes_is_explained(workshop):
     stats = workshop.path('stats')
     for target in (f'--stats={stats}', '--stats'):
-        status, output, errors = sppool('run', target, '--', sys.executable, '-c', CLIENT)
+        status, output, errors = sppool('run', '--no-status', target, '--', sys.executable, '-c', CLIENT)
         assert (status, errors) == (0, ''), errors
         status, text, errors = sppool('explain', *([stats] if 'stats=' in target else []),
                                       stdin=output.encode())

@@ -35,7 +35,8 @@ def installed(workshop):
 def sppool(prefix, *arguments):
     """What it says; nothing but the path is in its environment, and it is not in the checkout."""
     result = subprocess.run([os.path.join(prefix, 'bin', 'sppool'), *arguments], cwd=prefix,
-                            text=True, env={'PATH': os.environ['PATH']},
+                            text=True, env={'PATH': os.environ['PATH'],
+                                             'XDG_RUNTIME_DIR': os.path.dirname(prefix)},
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)
     assert 'Traceback' not in result.stderr, result

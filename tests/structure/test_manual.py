@@ -21,8 +21,8 @@ PAGES = {'sppool(1)': os.path.join(BUILD, 'manual', 'sppool.1'),
          'libsppool(7)': os.path.join(BUILD, 'manual', 'libsppool.7')}
 
 # What there is of settings beside the table: texts, not numbers.
-OTHER_SETTINGS = {'SP_STATS', 'SP_RULES', 'SP_RULES_FILE'}
-OPTION = r'--[a-z]+'
+OTHER_SETTINGS = {'SP_STATS', 'SP_STATUS_DIR', 'SP_RULES', 'SP_RULES_FILE'}
+OPTION = r'--[a-z-]+'
 
 
 def output_of(*command):

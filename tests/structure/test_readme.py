@@ -74,7 +74,7 @@ def demo_shows_that_it_works(command, _workshop):
     assert 'python3 http.client' in succeeds(command + ' --requests 20')
 
 
-def a_program_runs_under_the_pool(_workshop):
+def a_program_runs_under_the_pool(workshop):
     """The README's second command, with a program of ours for PROGRAM."""
     assert '    scripts/sppool run --stats=- -- PROGRAM ARGUMENTS...' in text_of('README.md')
     with socket.create_server(('127.0.0.1', 0)) as listener:
@@ -87,7 +87,8 @@ for _ in range(3):
     connection.close()"""
         output = subprocess.run(
             ['scripts/sppool', 'run', '--stats=-', '--', sys.executable, '-c', program],
-            cwd=ROOT, env={**os.environ, 'SPPOOL_LIBRARY': f'{BUILD}/shim/libsppool.so'},
+            cwd=ROOT, env={**os.environ, 'SPPOOL_LIBRARY': f'{BUILD}/shim/libsppool.so',
+                           'XDG_RUNTIME_DIR': workshop.directory},
             check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
     assert output.count("b'hello'") == 3, output
     assert '"connects":3,"opened":1,"reused":2,"waited":0,"over_limit":0,"parked":3,' in output, output

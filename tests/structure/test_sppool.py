@@ -39,7 +39,8 @@ def sppool(workshop, *arguments, **options):
     """Runs sppool with the stand-in library; keyword arguments are environment variables."""
     if not os.path.exists(workshop.path('lib.so')):
         workshop.library('int nothing;')
-    environment = {'PATH': os.environ['PATH'], 'SPPOOL_LIBRARY': workshop.path('lib.so')}
+    environment = {'PATH': os.environ['PATH'], 'SPPOOL_LIBRARY': workshop.path('lib.so'),
+                   'XDG_RUNTIME_DIR': workshop.directory}
     prefix = options.pop('prefix', [])
     environment.update(options)
     return subprocess.run([*prefix, SPPOOL, *arguments], env=environment,
@@ -97,15 +98,17 @@ def options_become_settings(workshop):
     def settings(*options):
         result = sppool(workshop, 'run', *options, 'env')
         return sorted(line for line in result.stdout.split('\n') if line.startswith('SP_'))
-    assert settings() == []
-    assert settings('--stats', '--log') == ['SP_LOG=2', 'SP_STATS=-']
-    assert settings('--stats=a b', '--log=3') == ['SP_LOG=3', 'SP_STATS=a b']
+    status = f'SP_STATUS_DIR={workshop.path("sppool")}'
+    assert settings() == [status]
+    assert settings('--no-status') == []
+    assert settings('--stats', '--log') == ['SP_LOG=2', 'SP_STATS=-', status]
+    assert settings('--stats=a b', '--log=3', '--no-status') == ['SP_LOG=3', 'SP_STATS=a b']
 
 
 def nothing_else_in_the_environment_changes(workshop):
     # LC_ALL unset in the C locale: there python would set LC_CTYPE.
     bare = {'PATH': os.environ['PATH'], 'SPPOOL_LIBRARY': workshop.library('int nothing;')}
-    shown = subprocess.run([SPPOOL, 'run', 'env'], env=bare, stdout=subprocess.PIPE, text=True)
+    shown = subprocess.run([SPPOOL, 'run', '--no-status', 'env'], env=bare, stdout=subprocess.PIPE, text=True)
     bare['LD_PRELOAD'] = bare['SPPOOL_LIBRARY']
     assert sorted(shown.stdout.splitlines()) == sorted(f'{k}={v}' for k, v in bare.items()), shown
 
@@ -157,10 +160,12 @@ def a_setuid_program_is_named_only_if_that_changes_privileges(workshop):
     os.chmod(workshop.directory, 0o755)
     as_nobody = ['setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups']
     not_helped(sppool(workshop, 'run', show, prefix=as_nobody), 'privileges')
-    # Where the kernel grants none, the program can be helped.
-    helped(workshop, sppool(workshop, 'run', show, prefix=[*as_nobody, '--no-new-privs']), show)
+    # Where the kernel grants none, the program can be helped. The workshop is not nobody's to have
+    # status pages in.
+    run = ['run', '--no-status', show]
+    helped(workshop, sppool(workshop, *run, prefix=[*as_nobody, '--no-new-privs']), show)
     os.chmod(show, 0o755)
-    helped(workshop, sppool(workshop, 'run', show, prefix=as_nobody), show)
+    helped(workshop, sppool(workshop, *run, prefix=as_nobody), show)
 
 
 def a_script_is_judged_by_its_interpreter(workshop):

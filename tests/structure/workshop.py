@@ -65,7 +65,7 @@ class Workshop:
 
 def options_of(help_text):
     """The options that a --help documents, in its synopsis or its list."""
-    named = re.findall(r'^  (--[a-z]+)|\[(--[a-z]+)', help_text, re.MULTILINE)
+    named = re.findall(r'^  (--[a-z-]+)|\[(--[a-z-]+)', help_text, re.MULTILINE)
     return {first or second for first, second in named}
 
 

@@ -101,6 +101,41 @@ static inline int connected_to(unsigned number)
 	return fd;
 }
 
+/* A thread that connects: what it was told, and the call that it has under way while it waits. */
+struct caller {
+	int fd;
+	struct endpoint to;
+	struct call call;
+	enum taken taken;
+};
+
+static inline void try_again(struct caller *caller)
+{
+	cr_assert(connection_begin_connect(caller->call));
+	caller->taken = pool_take(&pool, caller->call.connection, caller->fd, &caller->to);
+	switch (caller->taken) {
+	case TAKEN_NONE:
+		connect_for_real(caller->call, caller->fd);
+		break;
+	case TAKEN_LIMITED:
+		cr_assert_not(connection_end_connect(caller->call));
+		break;
+	default:
+		cr_assert_not(connection_end_connect(caller->call));
+		cr_assert(connection_displaced(caller->call.connection, caller->fd));
+		pool_release(&pool, caller->call.connection);
+	}
+}
+
+static inline struct caller call_connect_to(int fd, struct endpoint to)
+{
+	struct caller caller = {.fd = fd, .to = to};
+
+	caller.call = connection_enter(connection_on(caller.fd));
+	try_again(&caller);
+	return caller;
+}
+
 /* Does a new socket's connect() give this very connection? */
 static inline bool is_reused_by(int fd, uint64_t cookie)
 {
@@ -148,15 +183,34 @@ static inline int close_socket(int fd)
 	return result;
 }
 
+static inline void finish(int fd)
+{
+	exchange(fd);
+	close_socket(fd);
+}
+
 /* A whole use: the result is the connection's cookie. */
 static inline uint64_t use_and_close(unsigned number)
 {
 	int fd = connected_to(number);
 	uint64_t cookie = cookie_on(fd);
 
-	exchange(fd);
-	close_socket(fd);
+	finish(fd);
 	return cookie;
+}
+
+/* As a thread does that resolves a name to count addresses, from first on. */
+static inline const struct name *learn(const char *text, unsigned first, unsigned count)
+{
+	struct host_address addresses[40] = {0};
+
+	cr_assert_leq(count, 40);
+	for (unsigned i = 0; i < count; i++) {
+		const struct endpoint endpoint = endpoint_number(first + i);
+		addresses[i].family = AF_INET;
+		memcpy(addresses[i].bytes, endpoint.address, sizeof(addresses[i].bytes));
+	}
+	return pool_learn_name(&pool, text, strlen(text), addresses, count);
 }
 
 static inline void set_option(int fd, int level, int name, int value)

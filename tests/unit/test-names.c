@@ -15,18 +15,6 @@ static void check_books(void)
 
 TestSuite(names, .init = setup, .fini = check_books);
 
-static const struct name *learn(const char *text, unsigned first, unsigned count)
-{
-	struct host_address addresses[40] = {0};
-
-	for (unsigned i = 0; i < count; i++) {
-		const struct endpoint endpoint = endpoint_number(first + i);
-		addresses[i].family = AF_INET;
-		memcpy(addresses[i].bytes, endpoint.address, sizeof(addresses[i].bytes));
-	}
-	return pool_learn_name(&pool, text, strlen(text), addresses, count);
-}
-
 /* As in a thread that has resolved this name just now. */
 static int connected_by(const struct name *name, unsigned number)
 {
@@ -43,12 +31,6 @@ static const char *host_on(int fd)
 	const struct service_point *point = connection_on(fd)->point;
 
 	return point->key.name ? name_text(point->key.name) : "an address";
-}
-
-static void finish(int fd)
-{
-	exchange(fd);
-	close_socket(fd);
 }
 
 Test(names, an_address_that_was_not_resolved_stands_for_itself)

@@ -30,40 +30,9 @@ static void lower_or_raise_to(long limit)
 	cr_assert_eq(manager_set(&pool, &changed), 1);
 }
 
-/* A thread that connects: what it was told, and the call that it has under way while it waits. */
-struct caller {
-	int fd;
-	struct call call;
-	enum taken taken;
-};
-
-static void try_again(struct caller *caller)
-{
-	struct endpoint endpoint = endpoint_number(1);
-
-	cr_assert(connection_begin_connect(caller->call));
-	caller->taken = pool_take(&pool, caller->call.connection, caller->fd, &endpoint);
-	switch (caller->taken) {
-	case TAKEN_NONE:
-		connect_for_real(caller->call, caller->fd);
-		break;
-	case TAKEN_LIMITED:
-		cr_assert_not(connection_end_connect(caller->call));
-		break;
-	default:
-		cr_assert_not(connection_end_connect(caller->call));
-		cr_assert(connection_displaced(caller->call.connection, caller->fd));
-		pool_release(&pool, caller->call.connection);
-	}
-}
-
 static struct caller call_connect(void)
 {
-	struct caller caller = {.fd = open_socket()};
-
-	caller.call = connection_enter(connection_on(caller.fd));
-	try_again(&caller);
-	return caller;
+	return call_connect_to(open_socket(), endpoint_number(1));
 }
 
 static bool was_woken(const struct caller *caller)
@@ -78,12 +47,6 @@ static struct caller call_that_waits(void)
 	cr_assert_eq(caller.taken, TAKEN_LIMITED);
 	cr_expect_eq(caller.call.connection->may_wait_ms, 100000);
 	return caller;
-}
-
-static void finish(int fd)
-{
-	exchange(fd);
-	close_socket(fd);
 }
 
 Test(turn, without_a_limit_nobody_waits)
@@ -318,7 +281,7 @@ Test(turn, the_sockets_own_time_is_the_shorter_one)
 	limit_to(1);
 	connected_to(1);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct caller caller = {.fd = open_socket()};
+		struct caller caller = {.fd = open_socket(), .to = endpoint_number(1)};
 		caller.call = connection_enter(connection_on(caller.fd));
 		cr_assert_not(connection_set_option(
 			caller.call, SOL_SOCKET, SO_SNDTIMEO, &rows[i].time, sizeof(rows[i].time)));
