@@ -20,7 +20,8 @@ static inline bool memory_word_is_readable(const void *word)
 static inline bool memory_is_readable(const void *memory, size_t len)
 {
 	const uintptr_t mask = ~(uintptr_t)(sizeof(uint64_t) - 1);
-	const uintptr_t first = (uintptr_t)memory & mask, last = ((uintptr_t)memory + len - 1) & mask;
+	const uintptr_t first = (uintptr_t)memory & mask,
+			last = ((uintptr_t)memory + len - 1) & mask;
 
 	if (!memory || len == 0 || !memory_word_is_readable((const void *)first))
 		return false;

@@ -295,9 +295,9 @@ struct http1 {
 	uint64_t exchanges;
 	uint32_t keep_alive_timeout, keep_alive_max;
 	uint32_t first_host, host; /* hashes */
-	uint8_t outstanding; /* requests fully sent, but not yet fully answered */
-	uint8_t refusal;     /* the first one */
-	bool lost;           /* nothing is known of where a message begins or ends */
+	uint8_t outstanding;       /* requests fully sent, but not yet fully answered */
+	uint8_t refusal;           /* the first one */
+	bool lost;                 /* nothing is known of where a message begins or ends */
 };
 
 static_assert(sizeof(struct http1) <= TRACKER_STATE_MAX, "the state lives inside a connection");

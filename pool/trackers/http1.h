@@ -14,7 +14,6 @@ struct http1_facts {
 	uint32_t keep_alive_timeout; /* Keep-Alive: timeout=, in seconds; 0 if never announced */
 	uint32_t keep_alive_max;     /* Keep-Alive: max=, in requests; 0 if never announced */
 
-
 	struct tracker_facts general;
 };
 

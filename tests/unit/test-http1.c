@@ -908,8 +908,8 @@ Test(http1, only_safe_requests_are_repeatable)
 		union state state = {0};
 
 		send_text(&state, rows[i].sent);
-		cr_expect_eq(
-			http1_facts(&state).general.repeatable, rows[i].repeatable, "%s", rows[i].sent);
+		cr_expect_eq(http1_facts(&state).general.repeatable, rows[i].repeatable, "%s",
+			rows[i].sent);
 	}
 }
 
