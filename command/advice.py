@@ -68,6 +68,8 @@ REFUSED = {
     'uses': 'Raise SP_MAX_USES (or uses in a rule), if connections may be used more often.',
     'rule': 'Take out the rule that says off for this host and port (SP_RULES), if it is to be '
             'pooled.',
+    'ambiguous': 'Nothing can be done, unless these hosts can be given an address each. Programs that '
+                 'resolve a host in the thread that connects to it, just before, are not affected.',
     'overflow': 'Raise SP_MAX_SERVICE_POINTS, if the program speaks to more hosts and ports than '
                 'that.',
     'no_room': 'Raise SP_MAX_PARKED, and the limit on open files (ulimit -n), of which parked '

@@ -39,6 +39,7 @@ void pool_doom_locked(struct pool *pool, struct connection *connection, enum dis
 	pool_unlink_locked(pool, connection);
 	connection->discard = (uint8_t)why;
 	DL_APPEND(*doomed, connection);
+	atomic_fetch_add(&pool->on_the_way, 1);
 }
 
 void pool_discard(struct pool *pool, struct connection *connection, enum discard why)
@@ -60,6 +61,7 @@ void pool_bury(struct pool *pool, struct connection *doomed)
 		struct connection *connection = doomed;
 		DL_DELETE(doomed, connection);
 		pool_discard(pool, connection, (enum discard)connection->discard);
+		atomic_fetch_sub(&pool->on_the_way, 1);
 	}
 }
 
@@ -215,20 +217,32 @@ static void retire_locked(struct pool *pool, const struct name *name, struct con
 	}
 }
 
-const struct name *pool_learn_name(struct pool *pool, const char *text, size_t len,
-	const struct host_address *addresses, unsigned count)
+const struct name *pool_learn_name(
+	struct pool *pool, const char *text, size_t len, const struct answer *answer)
 {
 	struct connection *doomed = NULL;
 
-	if (!pool_enter_for_names(pool))
+	if (!pool_enter_for_names(pool)) {
+		atomic_store_explicit(&pool->names.forgot, true, memory_order_relaxed);
 		return NULL;
+	}
 	bool lost;
-	const struct name *name = names_learn(&pool->names, text, len, addresses, count, &lost);
+	const struct name *name = names_learn(&pool->names, text, len, answer, &lost);
 	if (lost)
 		retire_locked(pool, name, &doomed);
 	pool_leave(pool);
 	pool_bury(pool, doomed);
 	return name;
+}
+
+void pool_learn_more(struct pool *pool, const struct name *name, const struct answer *answer)
+{
+	if (!pool_enter_for_names(pool)) {
+		atomic_store_explicit(&pool->names.forgot, true, memory_order_relaxed);
+		return;
+	}
+	names_learn_more(&pool->names, name, answer);
+	pool_leave(pool);
 }
 
 long pool_expire(struct pool *pool)

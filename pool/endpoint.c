@@ -65,7 +65,7 @@ struct endpoint endpoint_key(const struct endpoint *endpoint)
 {
 	struct endpoint key = *endpoint;
 
-	if (!key.name)
+	if (!key.name || key.apart)
 		return key;
 	key.family = 0;
 	key.scope_id = key.flow_info = 0;

@@ -19,6 +19,9 @@ struct endpoint {
 	uint32_t scope_id, flow_info;
 	uint8_t address[16];
 	uint8_t local_address[16]; /* what the program bound the socket to; zero: nothing */
+	/* 1: a service point of its own, not that of the name's other addresses, as there are rules
+	 * for this address. */
+	uint32_t apart;
 };
 
 /* Reads no more than len bytes of address. false if it is no complete AF_INET or AF_INET6
@@ -28,7 +31,7 @@ bool endpoint_from(struct endpoint *endpoint, const struct sockaddr *address, so
 /* The address that it was made from. Returns its length. */
 socklen_t endpoint_to(const struct endpoint *endpoint, struct sockaddr_storage *address);
 
-/* The key of its service point: a name stands for all of its addresses. */
+/* The key of its service point: a name stands for all of its addresses but those apart. */
 struct endpoint endpoint_key(const struct endpoint *endpoint);
 
 /* Adds the local address that the program bound. false if it chose a port too, or another family

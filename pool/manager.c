@@ -93,6 +93,7 @@ static struct rule *add_kept_locked(struct pool *pool, const struct pattern *pat
 	}
 	struct rule *kept = &pool->rules.list[pool->rules.count++];
 	*kept = (struct rule){.pattern = *pattern};
+	pool->rules.addresses += pattern->kind == PATTERN_ADDRESS;
 	kept->pattern.name = name;
 	return kept;
 }

@@ -186,35 +186,35 @@ static enum refusal judge(struct pool *pool, const struct connection *connection
 	return refusal == REFUSED_NOT ? check_settings(pool, connection) : refusal;
 }
 
-static enum refusal try_to_park(
-	struct pool *pool, struct connection *connection, int fd, int *result)
+/* Its number, and the hidden one that it has for a while, are both free when this returns. */
+static int try_to_park(struct pool *pool, struct connection *connection, int fd)
 {
-	enum refusal refusal = judge(pool, connection);
+	enum refusal refusal = prepare_to_park(pool, connection, fd);
 
-	if (refusal != REFUSED_NOT)
-		return refusal;
-	atomic_fetch_add(&pool->on_the_way, 1);
-	refusal = prepare_to_park(pool, connection, fd);
 	if (refusal == REFUSED_NOT)
-		*result = close_and_park(pool, connection, fd);
-	atomic_fetch_sub(&pool->on_the_way, 1);
-	return refusal;
+		return close_and_park(pool, connection, fd);
+	give_up(pool, connection, fd, refusal);
+	return pool->os->close(fd);
 }
 
 /* A handler that jumped away would leave the connection to nobody, and its place at the service
- * point's limit with it. But signals are not blocked while the number is closed for real, which may
- * take its time (SO_LINGER). */
+ * point's limit with it. But signals are not blocked while a number is closed for real that is not
+ * fit to be parked anyway, which may take its time (SO_LINGER). */
 int pool_close_blocked(
 	struct pool *pool, struct connection *connection, int fd, uint64_t signals_before)
 {
-	int result = 0;
-
 	status_serve(pool);
-	enum refusal refusal = try_to_park(pool, connection, fd, &result);
-	if (refusal != REFUSED_NOT)
+	enum refusal refusal = judge(pool, connection);
+	if (refusal != REFUSED_NOT) {
 		give_up(pool, connection, fd, refusal);
+		pool->os->restore_signals(signals_before);
+		return pool->os->close(fd);
+	}
+	atomic_fetch_add(&pool->on_the_way, 1);
+	int result = try_to_park(pool, connection, fd);
+	atomic_fetch_sub(&pool->on_the_way, 1);
 	pool->os->restore_signals(signals_before);
-	return refusal == REFUSED_NOT ? result : pool->os->close(fd);
+	return result;
 }
 
 int pool_close(struct pool *pool, struct connection *connection, int fd)

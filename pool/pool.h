@@ -40,7 +40,8 @@ struct pool {
 	_Atomic uint32_t fork_epoch;  /* changes when somebody may get copies of our descriptors */
 	_Atomic uint32_t credentials; /* changes with the process's user, groups or root */
 	_Atomic unsigned parked_most;
-	_Atomic unsigned on_the_way; /* connections that are being parked: they have two numbers */
+	_Atomic unsigned on_the_way; /* connections that have a number which they are about to give
+				      * up: being parked, taken or discarded */
 	_Atomic bool off;            /* for good: pool_turn_off() */
 	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
 	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */
@@ -146,12 +147,12 @@ void pool_change_credentials(struct pool *pool);
 /* Closes every parked connection, and nothing is parked or taken any more. */
 void pool_turn_off(struct pool *pool);
 
-/* The program has resolved a name, to these addresses (names_learn()). Connections to addresses
- * that it does not have any more are retired: closed if they are parked, or when they are released.
- * The result is the name, for endpoint.name of a connect() in this thread; NULL if it was not
- * learned. */
-const struct name *pool_learn_name(struct pool *pool, const char *text, size_t len,
-	const struct host_address *addresses, unsigned count);
+/* The program has resolved a name (names_learn()). Connections to addresses that it does not have
+ * any more are retired: closed if they are parked, or when they are released. The result is the
+ * name, for look_ups_note(); NULL if it was not learned. */
+const struct name *pool_learn_name(
+	struct pool *pool, const char *text, size_t len, const struct answer *answer);
+void pool_learn_more(struct pool *pool, const struct name *name, const struct answer *answer);
 
 /* Around fork(), in this order; the child starts with an empty pool. What was open at the fork is
  * not parked by either side. */

@@ -543,6 +543,7 @@ void rules_parse(struct rules *rules, const char *text, size_t len,
 			continue;
 		if (rules->count < rules->room) {
 			rules->list[rules->count++] = rule;
+			rules->addresses += rule.pattern.kind == PATTERN_ADDRESS;
 		} else if (!full) {
 			refuse(&reader, word,
 				"is one rule too many: it and those after it are left out");
@@ -681,6 +682,15 @@ void rule_merge(struct rule *rule, const struct rule *other)
 {
 	rule_set(other, &rule->values);
 	rule->keys |= other->keys;
+}
+
+bool rules_tell_address(const struct rules *rules, const struct endpoint *endpoint)
+{
+	for (size_t i = 0; rules->addresses > 0 && i < rules->count; i++)
+		if (rules->list[i].pattern.kind == PATTERN_ADDRESS &&
+			pattern_matches(&rules->list[i].pattern, NULL, endpoint))
+			return true;
+	return false;
 }
 
 void rules_apply(const struct rules *rules, const char *name, const struct endpoint *endpoint,

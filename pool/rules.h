@@ -16,7 +16,9 @@
  *      *                       every host
  *
  * A name is matched by names only, and an address by addresses only: which name a connection goes
- * to is known if the program asked the C library to resolve it. For each key the last rule that
+ * to is known if the program asked the C library to resolve it. An address for which there is a
+ * rule is a service point of its own, apart from its name's other addresses, so that rules hold for
+ * all connections that they match and for no others. For each key the last rule that
  * matches and has that key wins, and in a rule the last key=value of it.
  *
  * No function here allocates, waits, sets errno or depends on the locale.
@@ -56,6 +58,7 @@ struct rule {
 struct rules {
 	struct rule *list;
 	size_t count, room;
+	size_t addresses; /* of them, those for addresses */
 };
 
 /* What is wrong with a rule. */
@@ -96,6 +99,9 @@ bool pattern_matches(
 void rule_set_value(struct rule *rule, const struct setting *setting, long value);
 void rule_set(const struct rule *rule, struct point_settings *settings);
 void rule_merge(struct rule *rule, const struct rule *other);
+
+/* Is there a rule for this address and port, whatever it says? */
+bool rules_tell_address(const struct rules *rules, const struct endpoint *endpoint);
 
 /* Sets what the rules say of this endpoint, and leaves the rest as it is; name is the host name
  * that the program resolved, NULL: not known. The endpoint need have no more than a port: where its

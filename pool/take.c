@@ -152,6 +152,16 @@ static bool replaceable(struct pool *pool, const struct connection *fresh, int f
 	       watches_hold(pool->os, &fresh->watches, fd);
 }
 
+/* Which service point fresh is for. Where that is not known it is served, and counted, as one to
+ * the address alone, and not pooled. */
+static void find_peer_locked(struct pool *pool, struct connection *fresh,
+	const struct endpoint *endpoint) REQUIRES(pool->lock)
+{
+	if (!names_tell(&pool->names, endpoint, &fresh->peer.name))
+		connection_refuse(fresh, REFUSED_AMBIGUOUS);
+	fresh->peer.apart = fresh->peer.name && rules_tell_address(&pool->rules, endpoint);
+}
+
 /* Counts fresh in with the service point, and finds a parked connection for it, if one is wanted
  * and there is one. TAKEN_NONE with a connection: to be given; TAKEN_NONE without: there is none.
  */
@@ -167,16 +177,18 @@ static enum taken take_one(struct pool *pool, struct connection *fresh,
 		return TAKEN_NONE;
 	pool_expire_locked(pool, now, &doomed);
 	/* Once, as in between it might be learned by another name. */
-	if (fresh->turn == TURN_NONE)
-		fresh->peer.name = names_find(&pool->names, endpoint, endpoint->name);
+	if (!fresh->point && fresh->turn == TURN_NONE)
+		find_peer_locked(pool, fresh, endpoint);
 	struct service_point *point = pool_find_point_locked(pool, &fresh->peer, now, &doomed);
 	if (point && !turn_admit_locked(pool, point, fresh, wish->may_wait))
 		taken = TAKEN_LIMITED;
-	else if (point && wish->reuse && !point->settings.off &&
+	else if (point && wish->reuse && !connection_refused(fresh) && !point->settings.off &&
 		 !learning_is_quarantined(&point->learning, now))
 		*connection = choose_locked(pool, point, fresh, now, &doomed);
-	if (*connection)
+	if (*connection) {
 		count_reuse(pool, point, 1);
+		atomic_fetch_add(&pool->on_the_way, 1);
+	}
 	if (point)
 		status_note_locked(pool, point);
 	/* Those that do not fit make room for a new one. */
@@ -199,14 +211,16 @@ enum taken pool_take(
 	enum taken taken;
 
 	status_serve(pool);
-	const struct name *name = fresh->peer.name;
+	const struct endpoint before = fresh->peer;
+	const bool again = fresh->point || fresh->turn != TURN_NONE;
 	fresh->peer = *endpoint;
-	if (fresh->turn != TURN_NONE)
-		fresh->peer.name = name;
+	fresh->peer.name = again ? before.name : NULL;
+	fresh->peer.apart = again ? before.apart : 0;
 	fresh->opened_counters[0] = &pool->stats.opened;
 	while ((taken = take_one(pool, fresh, endpoint, &wish, &connection)) == TAKEN_NONE &&
 		connection) {
 		int error = give(pool, connection, fresh, fd, status_flags);
+		atomic_fetch_sub(&pool->on_the_way, 1);
 		if (error == 0)
 			return status_flags & O_NONBLOCK ? TAKEN_PENDING : TAKEN_DONE;
 		if (error != -EAGAIN)

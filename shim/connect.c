@@ -114,8 +114,11 @@ COLD static enum taken try_to_take(struct call call, int fd, struct endpoint *en
 COLD static int connect_first(struct call call, int fd, const struct sockaddr *address,
 	socklen_t len, struct endpoint *endpoint)
 {
+	/* Before it can be seen that it came to something. */
+	stats_count(&process_pool.stats.connects);
 	status_begin();
 	enum taken taken = try_to_take(call, fd, endpoint);
+	bool waited = taken == TAKEN_LIMITED;
 	int error = 0;
 
 	while (taken == TAKEN_LIMITED && (error = turn_wait(call)) == 0)
@@ -126,10 +129,14 @@ COLD static int connect_first(struct call call, int fd, const struct sockaddr *a
 	if (taken == TAKEN_BUSY && connection_is_current(call))
 		connection_refuse(call.connection, REFUSED_IN_FLIGHT);
 	if (taken == TAKEN_BUSY) {
+		bool ended = waited && !connection_is_current(call);
 		connection_leave(call);
+		/* What is on the number now may be anything. */
+		if (ended)
+			return process_bad_descriptor();
+		atomic_fetch_sub_explicit(&process_pool.stats.connects, 1, memory_order_relaxed);
 		return connect_untracked(fd, address, len);
 	}
-	stats_count(&process_pool.stats.connects);
 	switch (taken) {
 	case TAKEN_DONE:
 		return 0;
@@ -177,10 +184,10 @@ COLD static int connect_tracked(
 		connection_leave(call);
 		return connect_untracked(fd, address, len);
 	}
-	if (is_address)
-		endpoint.name = names_latest();
-	if (is_address && fresh && process_may_pool())
+	if (is_address && fresh && process_may_pool()) {
+		endpoint.name = names_latest(&endpoint);
 		return connect_first(call, fd, address, len, &endpoint);
+	}
 	if (is_address && reused && process_may_pool())
 		return connect_reused_again(call);
 	/* Not an address, or AF_UNSPEC, which dissolves the association: connect(2). */

@@ -7,6 +7,7 @@
 #include "pool/layout.h"
 #include "shim/libc.h"
 #include "shim/os.h"
+#include "shim/own.h"
 #include "shim/process.h"
 #include "shim/raw.h"
 
@@ -48,7 +49,9 @@ COLD static struct call enter_unhidden(int number)
 
 	for (int tries = 0; call.hidden && tries < PATIENCE; tries++) {
 		struct connection *parked = fdtable_get(number);
-		if (parked)
+		if (parked && own_is_entry(parked))
+			own_make_way(number);
+		else if (parked)
 			pool_evict(&process_pool, parked, number);
 		RAW0(sched_yield);
 		call = fdtable_enter(number);

@@ -5,6 +5,7 @@
 #include "pool/layout.h"
 #include "pool/proof.h"
 #include "shim/os.h"
+#include "shim/own.h"
 #include "shim/process.h"
 #include "shim/raw.h"
 
@@ -36,6 +37,8 @@ COLD struct call fdtable_enter_tracked(int fd)
 		struct connection *connection = fdtable_get(fd);
 		if (!connection)
 			break;
+		if (own_is_entry(connection))
+			return (struct call){.hidden = own_hides(fd, connection)};
 		if (connection_hides(connection, fd))
 			return enter_hidden(fd, connection);
 		struct call call = connection_enter(connection);

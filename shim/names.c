@@ -6,16 +6,15 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "pool/look_ups.h"
 #include "shim/libc.h"
 #include "shim/process.h"
 
-/* Who resolves a name connects next, as a rule in the same thread; so where one address goes by
- * several names, this tells which is meant. */
-static _Thread_local const struct name *latest;
+static _Thread_local struct look_ups look_ups;
 
-const struct name *names_latest(void)
+const struct name *names_latest(const struct endpoint *endpoint)
 {
-	return latest;
+	return look_ups_use(&look_ups, endpoint);
 }
 
 /* Lower case, without a dot at the end (RFC 4343). Returns its length; 0 if it is too long. */
@@ -32,73 +31,113 @@ static size_t normalise(char *to, const char *host)
 	return len;
 }
 
-struct addresses {
-	struct host_address list[NAME_ADDRESSES_MAX];
-	unsigned count; /* of all, noted or not */
-};
-
-static void note_address(struct addresses *addresses, int family, const void *address)
-{
-	size_t size = family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
-	unsigned i = addresses->count++;
-
-	if (i >= NAME_ADDRESSES_MAX)
-		return;
-	memset(&addresses->list[i], 0, sizeof(addresses->list[i]));
-	addresses->list[i].family = (uint16_t)family;
-	memcpy(addresses->list[i].bytes, address, size);
-}
-
-static void learn(const char *host, const struct addresses *addresses)
-{
-	char text[NAME_TEXT_MAX];
-	size_t len = normalise(text, host);
-
-	if (len > 0 && addresses->count > 0)
-		latest = pool_learn_name(
-			&process_pool, text, len, addresses->list, addresses->count);
-}
-
 /* "10.0.0.1" and "::1" are resolved to themselves, and are no names. */
 static bool is_name(const char *host)
 {
 	struct in6_addr address;
 
-	return host && *host && !strchr(host, ':') && inet_pton(AF_INET, host, &address) != 1;
+	return !strchr(host, ':') && inet_pton(AF_INET, host, &address) != 1;
 }
 
-static void learn_list(const char *host, const struct addrinfo *list)
-{
-	struct addresses addresses = {.count = 0};
-	const void *address = NULL;
+/* What is being learned: one part of the answer after the other. */
+struct lesson {
+	const char *host;
+	const struct name *name;
+	bool begun;
+	struct answer answer;
+};
 
-	for (; list; list = list->ai_next) {
-		const void *before = address;
-		if (list->ai_family == AF_INET)
-			address = &((const struct sockaddr_in *)(const void *)list->ai_addr)
-					   ->sin_addr;
-		else if (list->ai_family == AF_INET6)
-			address = &((const struct sockaddr_in6 *)(const void *)list->ai_addr)
-					   ->sin6_addr;
-		else
-			continue;
-		size_t size = list->ai_family == AF_INET ? 4 : 16;
-		/* Once for each type of socket. */
-		if (!before || memcmp(before, address, size) != 0)
-			note_address(&addresses, list->ai_family, address);
-	}
-	learn(host, &addresses);
+static void begin(struct lesson *lesson)
+{
+	char text[NAME_TEXT_MAX];
+	size_t len = normalise(text, lesson->host);
+
+	lesson->begun = true;
+	lesson->name = &name_itself;
+	if (is_name(lesson->host))
+		lesson->name = pool_learn_name(&process_pool, text, len, &lesson->answer);
+	look_ups_note(&look_ups, lesson->name, &lesson->answer);
+}
+
+static void learn(struct lesson *lesson)
+{
+	if (lesson->answer.count == 0)
+		return;
+	if (!lesson->begun)
+		begin(lesson);
+	else if (lesson->name != &name_itself)
+		pool_learn_more(&process_pool, lesson->name, &lesson->answer);
+	lesson->answer.count = 0;
+}
+
+static void add_address(struct lesson *lesson, int family, const void *bytes)
+{
+	const struct host_address address = host_address(family, bytes);
+
+	if (answer_add(&lesson->answer, &address))
+		return;
+	lesson->answer.more = true;
+	learn(lesson);
+	answer_add(&lesson->answer, &address);
+}
+
+static const void *address_in(const struct addrinfo *info)
+{
+	const void *address = info->ai_addr;
+
+	if (info->ai_family == AF_INET)
+		return &((const struct sockaddr_in *)address)->sin_addr;
+	if (info->ai_family == AF_INET6)
+		return &((const struct sockaddr_in6 *)address)->sin6_addr;
+	return NULL;
+}
+
+static unsigned family_of(int family, const void *bytes)
+{
+	const struct host_address address = host_address(family, bytes);
+
+	return host_address_family(&address);
+}
+
+static void learn_list(const char *host, const struct addrinfo *list, unsigned families)
+{
+	struct lesson lesson = {.host = host, .answer.families = families};
+	const struct addrinfo *info;
+
+	/* Whatever was asked for, of these it was answered. */
+	for (info = list; info; info = info->ai_next)
+		if (address_in(info))
+			lesson.answer.families |= family_of(info->ai_family, address_in(info));
+	for (info = list; info; info = info->ai_next)
+		if (address_in(info))
+			add_address(&lesson, info->ai_family, address_in(info));
+	learn(&lesson);
 }
 
 static void learn_entry(const char *host, const struct hostent *entry)
 {
-	struct addresses addresses = {.count = 0};
+	struct lesson lesson = {.host = host};
 
 	if (entry->h_addrtype != AF_INET && entry->h_addrtype != AF_INET6)
 		return;
 	for (char **address = entry->h_addr_list; *address; address++)
-		note_address(&addresses, entry->h_addrtype, *address);
-	learn(host, &addresses);
+		lesson.answer.families |= family_of(entry->h_addrtype, *address);
+	for (char **address = entry->h_addr_list; *address; address++)
+		add_address(&lesson, entry->h_addrtype, *address);
+	learn(&lesson);
+}
+
+/* Those that getaddrinfo() asks for whatever the machine has. By AI_ADDRCONFIG it asks for those
+ * that are configured, and without hints, too: getaddrinfo(3). */
+static unsigned families_asked(const struct addrinfo *hints)
+{
+	if (!hints)
+		return 0;
+	if (hints->ai_family == AF_INET)
+		return FAMILY_IPV4;
+	if (hints->ai_family == AF_INET6)
+		return FAMILY_IPV6;
+	return hints->ai_flags & AI_ADDRCONFIG ? 0 : FAMILY_IPV4 | FAMILY_IPV6;
 }
 
 int getaddrinfo(const char *restrict host, const char *restrict service,
@@ -108,14 +147,14 @@ int getaddrinfo(const char *restrict host, const char *restrict service,
 
 	if (result == EAI_SYSTEM && process_made_room())
 		result = libc()->getaddrinfo(host, service, hints, list);
-	if (result == 0 && is_name(host) && process_may_pool())
-		learn_list(host, *list);
+	if (result == 0 && host && process_may_pool())
+		learn_list(host, *list, families_asked(hints));
 	return result;
 }
 
 static struct hostent *seen(const char *host, struct hostent *entry)
 {
-	if (entry && is_name(host) && process_may_pool())
+	if (entry && host && process_may_pool())
 		learn_entry(host, entry);
 	return entry;
 }

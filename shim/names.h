@@ -1,7 +1,8 @@
 /* Host names that the program resolves. */
 #pragma once
 
+struct endpoint;
 struct name;
 
-/* The one that this thread resolved last; NULL: none. */
-const struct name *names_latest(void);
+/* The one by which this thread resolved the address to which it connects now: look_ups_use(). */
+const struct name *names_latest(const struct endpoint *endpoint);

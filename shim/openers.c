@@ -47,11 +47,14 @@ static DIR *lower_directory(DIR *directory, const char *path)
 	return libc()->opendir(path);
 }
 
-/* A second try where the first failed for want of descriptors. */
+/* Where it failed for want of descriptors, once more; and again, as another thread may have taken
+ * what room there was, to park what it closes or to take what it connects. */
 #define TRY(result, failed, call)                                                                  \
 	int saved_errno = errno;                                                                   \
 	__typeof__(call) result = call;                                                            \
-	if (__builtin_expect(failed, 0) && process_made_room()) {                                  \
+	for (int tries = 0;                                                                        \
+		__builtin_expect(failed, 0) && tries < TRIES_MOST && process_made_room();          \
+		tries++) {                                                                         \
 		result = call;                                                                     \
 		if (!(failed))                                                                     \
 			errno = saved_errno;                                                       \

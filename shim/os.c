@@ -93,13 +93,41 @@ HOT bool os_claim_copied_memory(void)
 	       atomic_compare_exchange_strong(memory_mark, &wiped, 1);
 }
 
+static uint64_t in_ms(const struct timespec *time)
+{
+	return (uint64_t)time->tv_sec * 1000 + (uint64_t)time->tv_nsec / 1000000;
+}
+
+static uint64_t kernels_now_ms(void)
+{
+	struct timespec now = {0};
+
+	RAW2(clock_gettime, CLOCK_BOOTTIME, &now);
+	return in_ms(&now);
+}
+
+static _Thread_local bool is_bare;
+static _Atomic uint64_t ahead_of_kernel;
+
 static uint64_t now_ms(void)
 {
 	struct timespec now = {0};
 
+	if (is_bare)
+		return kernels_now_ms() + atomic_load(&ahead_of_kernel);
 	/* vDSO: no system call, and it cannot fail. */
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return in_ms(&now);
+}
+
+void os_before_bare_thread(void)
+{
+	atomic_store(&ahead_of_kernel, now_ms() - kernels_now_ms());
+}
+
+void os_in_bare_thread(void)
+{
+	is_bare = true;
 }
 
 static void *map(size_t size)
@@ -391,18 +419,18 @@ static void wake_all(_Atomic uint32_t *word)
 	RAW3(futex, word, FUTEX_WAKE_PRIVATE, INT_MAX);
 }
 
+int os_copy_to_hidden(int number)
+{
+	return (int)RAW3(fcntl, number, F_DUPFD_CLOEXEC, atomic_load(&hidden_base));
+}
+
 int os_move_to_hidden(int low)
 {
 	if (low < 0)
 		return low;
-	int number = (int)RAW3(fcntl, low, F_DUPFD_CLOEXEC, atomic_load(&hidden_base));
+	int number = os_copy_to_hidden(low);
 	RAW1(close, low);
 	return number;
-}
-
-int os_open_set(void)
-{
-	return os_move_to_hidden((int)RAW1(epoll_create1, EPOLL_CLOEXEC));
 }
 
 void os_log(int level, const struct connection *connection, const char *event, const char *why)

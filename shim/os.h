@@ -29,9 +29,12 @@ void os_log(int level, const struct connection *connection, const char *event, c
 
 /* Moves a new descriptor of ours out of the program's way. -errno is handed on. */
 int os_move_to_hidden(int low);
+int os_copy_to_hidden(int number);
 
-/* An epoll set on a hidden number, or -errno. */
-int os_open_set(void);
+/* A thread of ours (shim/bare_thread.h) does not call clock_gettime(), which may be another
+ * preloaded library's; but goes by the same time: it is set before by the thread that makes it. */
+void os_before_bare_thread(void);
+void os_in_bare_thread(void);
 
 /* In a forked child: it has another thread id, and memory of its own. */
 void os_after_fork_in_child(void);

@@ -12,6 +12,7 @@
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/os.h"
+#include "shim/own.h"
 #include "shim/raw.h"
 #include "shim/status.h"
 
@@ -29,7 +30,7 @@ static _Atomic int pid;
 
 static void begin_anew(void);
 
-static bool is_own_process(void)
+bool process_is_own(void)
 {
 	if (!os_claim_copied_memory())
 		return RAW0(getpid) == atomic_load_explicit(&pid, memory_order_acquire);
@@ -41,7 +42,7 @@ static bool is_own_process(void)
 
 bool process_may_pool(void)
 {
-	return process_is_on() && is_own_process();
+	return process_is_on() && process_is_own();
 }
 
 int process_bad_descriptor(void)
@@ -100,12 +101,19 @@ COLD static int move_down(int fd)
 	return lower < fd ? lower : fd;
 }
 
+/* Ours that are no connections go where those are not enough. */
+static unsigned make_room(unsigned count)
+{
+	unsigned made = pool_make_room(&process_pool, count);
+
+	return made > 0 && made == count ? made : made + own_give_way();
+}
+
 bool process_opened_at_lowest(int fd)
 {
 	/* The program is running short, and may be about to open files by calls that cannot be seen
 	 * to fail: so all of them go. */
-	return !os_is_crowded(fd) || !process_may_pool() ||
-	       pool_make_room(&process_pool, UINT_MAX) == 0;
+	return !os_is_crowded(fd) || !process_may_pool() || make_room(UINT_MAX) == 0;
 }
 
 /* SCM_MAX_FD: include/net/scm.h */
@@ -119,7 +127,7 @@ void process_ensure_room_for_many(void)
 	/* No system call is made to find out: a datagram may be what is received. */
 	if (os_is_crowded(atomic_load_explicit(&highest_opened, memory_order_relaxed) + MANY) &&
 		process_may_pool())
-		pool_make_room(&process_pool, UINT_MAX);
+		make_room(UINT_MAX);
 }
 
 void process_opened_pair(int numbers[2])
@@ -166,13 +174,16 @@ COLD static bool awaited_room(unsigned count)
 		RAW0(sched_yield);
 		awaited = true;
 	}
-	return pool_make_room(&process_pool, count) > 0 || awaited;
+	return make_room(count) > 0 || awaited;
 }
 
+/* Also where there is nothing left to close, as that may have been done since the call failed. */
 static bool made_room(unsigned count)
 {
 	return (errno == EMFILE || errno == ENFILE) && process_may_pool() &&
-	       (pool_make_room(&process_pool, count) > 0 || awaited_room(count));
+	       (make_room(count) > 0 || awaited_room(count) ||
+		       atomic_load_explicit(&process_pool.stats.connects, memory_order_relaxed) >
+			       0);
 }
 
 bool process_made_room(void)
@@ -221,11 +232,17 @@ COLD void process_track(int fd, int family, uint32_t epoch)
 
 COLD void process_turn_off(const char *why)
 {
-	if (!process_may_pool() || !atomic_exchange(&process_on, false))
+	bool first = process_may_pool() && atomic_exchange(&process_on, false);
+
+	/* For good; and if another thread is just turning it off, not before the keeper has ended:
+	 * a sandbox may be for all threads, and kill. */
+	keeper_pause();
+	if (!first)
 		return;
 	log_line(1, "the pool is off: ", why, NULL);
 	status_show_off(&process_pool);
 	pool_turn_off(&process_pool);
+	own_close_set();
 }
 
 /* ---- fork ---- */
@@ -245,6 +262,8 @@ static void after_fork_in_parent(void)
 
 static void begin_anew(void)
 {
+	/* The keeper's set is the parent's, too: what the child closes must stay in it. */
+	own_after_fork_in_child();
 	/* It goes by the thread's number in the parent. */
 	pool_after_fork_in_child(&process_pool);
 	os_after_fork_in_child();

@@ -25,6 +25,9 @@ static inline bool process_is_on(void)
  * fork(), finds out here that it is one, and closes what it has of ours. */
 bool process_may_pool(void);
 
+/* The same question where the pool may be off. */
+bool process_is_own(void);
+
 /* fd is a new TCP stream socket of this address family: it is tracked from now on. epoch is
  * pool_fork_epoch() from before it was made. */
 void process_track(int fd, int family, uint32_t epoch);
@@ -50,6 +53,9 @@ void process_ensure_room(void);
 /* A call that makes a descriptor, or two, has failed with errno: shall it be made once more? True
  * if it was for want of descriptors, and parked connections have made room. */
 bool process_made_room(void);
+
+/* How often that is worth it, for one call. */
+#define TRIES_MOST 8
 
 /* The same for a call that wants a number above some other: all of them make room. The other one is
  * for a call that wants a number where they are. */

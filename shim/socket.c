@@ -27,7 +27,7 @@ int socket(int domain, int type, int protocol)
 	uint32_t epoch = pool_fork_epoch(&process_pool);
 	int saved_errno = errno, fd = libc()->socket(domain, type, protocol);
 
-	if (fd < 0 && process_made_room()) {
+	for (int tries = 0; fd < 0 && tries < TRIES_MOST && process_made_room(); tries++) {
 		fd = libc()->socket(domain, type, protocol);
 		if (fd >= 0)
 			errno = saved_errno;

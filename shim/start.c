@@ -53,24 +53,48 @@ static struct settings read_environment(void)
 /* ---- rules ---- */
 
 #define RULES_FILE_MOST (1 << 20) /* bytes */
+#define RULES_MOST      10000     /* of one source; all are looked at for each new service point */
+#define COMPLAINTS_MOST 10        /* lines about one source */
 
-COLD static void complain_of_rule(const struct complaint *complaint, void *source)
+struct source {
+	const char *name;
+	unsigned long complaints;
+};
+
+COLD static void complain_of_rule(const struct complaint *complaint, void *context)
 {
+	struct source *source = context;
 	char data[64];
 	struct text where = {.data = data, .size = sizeof(data) - 1};
 
+	if (++source->complaints > COMPLAINTS_MOST)
+		return;
 	text_add(&where, ", line ");
 	text_add_number(&where, complaint->line);
 	text_add(&where, ", column ");
 	text_add_number(&where, complaint->column);
 	text_add(&where, ": ");
 	data[where.len] = '\0';
-	log_always(source, data, complaint->problem, NULL);
+	log_always(source->name, data, complaint->problem, NULL);
 }
 
-COLD static void add_rules(struct rules *rules, const char *text, size_t len, const char *source)
+COLD static void say_how_many_more(const struct source *source)
 {
-	size_t room = rules->count + rules_room_needed(text, len);
+	char data[24];
+	struct text number = {.data = data, .size = sizeof(data) - 1};
+
+	if (source->complaints <= COMPLAINTS_MOST)
+		return;
+	text_add_number(&number, (long)(source->complaints - COMPLAINTS_MOST));
+	data[number.len] = '\0';
+	log_always(source->name, ": and ", data, " more like these", NULL);
+}
+
+COLD static void add_rules(struct rules *rules, const char *text, size_t len, const char *name)
+{
+	struct source source = {.name = name};
+	size_t needed = rules_room_needed(text, len);
+	size_t room = rules->count + (needed < RULES_MOST ? needed : RULES_MOST);
 	struct rule *list = real_os.map(room * sizeof(*list) + 1);
 
 	if (!list)
@@ -78,7 +102,8 @@ COLD static void add_rules(struct rules *rules, const char *text, size_t len, co
 	memcpy(list, rules->list, rules->count * sizeof(*list));
 	rules->list = list;
 	rules->room = room;
-	rules_parse(rules, text, len, complain_of_rule, (void *)source);
+	rules_parse(rules, text, len, complain_of_rule, &source);
+	say_how_many_more(&source);
 }
 
 /* A file that is too long, or cannot be read, is one line, and none of its rules holds. */

@@ -12,6 +12,7 @@
 #include "pool/status_page.h"
 #include "shim/log.h"
 #include "shim/os.h"
+#include "shim/own.h"
 #include "shim/process.h"
 #include "shim/raw.h"
 
@@ -19,7 +20,6 @@ static char directory[PATH_MAX];
 
 /* 0: the process has no page and has not tried; 1: it has one, or could not have one. */
 static _Atomic uint32_t begun;
-static _Atomic int page_fd = -1;
 static struct status_page *mapped;
 
 bool status_want(const char *name)
@@ -122,20 +122,19 @@ static bool write_entry(int dir, int page)
 
 static bool show_page(int dir)
 {
-	int fd = os_move_to_hidden(
-		(int)RAW2(memfd_create, "sppool", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-	struct status_page *page = fd < 0 ? NULL : map_page(fd);
+	int low = (int)RAW2(memfd_create, "sppool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct status_page *page = low < 0 ? NULL : map_page(low);
+	int fd = own_keep(OWN_PAGE, low);
 
-	if (page && write_entry(dir, fd)) {
+	if (page && fd >= 0 && write_entry(dir, fd)) {
 		mapped = page;
-		atomic_store(&page_fd, fd);
 		status_open(&process_pool, page, (uint32_t)RAW0(getpid));
 		return true;
 	}
 	if (page)
 		RAW2(munmap, page, sizeof(*page));
 	if (fd >= 0)
-		RAW1(close, fd);
+		own_close_page();
 	return false;
 }
 
@@ -163,33 +162,37 @@ void status_begin(void)
 	real_os.restore_signals(signals);
 }
 
+static void remove_entry(int dir)
+{
+	const struct entry_name name = own_name();
+
+	RAW3(unlinkat, dir, name.text, 0);
+}
+
 void status_end(void)
 {
-	if (atomic_load(&page_fd) < 0 || !process_may_pool())
+	if (!mapped || !process_may_pool())
 		return;
 	int dir = open_directory();
 	if (dir < 0)
 		return;
-	const struct entry_name name = own_name();
-	RAW3(unlinkat, dir, name.text, 0);
+	remove_entry(dir);
 	RAW1(close, dir);
 }
 
-/* Its number is closed only if it is still the page's. */
-static bool is_page(int fd)
+void status_page_moved(int number)
 {
-	struct stat open_file;
+	int dir = open_directory();
 
-	return RAW2(fstat, fd, &open_file) == 0 && S_ISREG(open_file.st_mode) &&
-	       open_file.st_nlink == 0 && open_file.st_size == sizeof(struct status_page);
+	if (dir < 0)
+		return;
+	if (number < 0 || !write_entry(dir, number))
+		remove_entry(dir);
+	RAW1(close, dir);
 }
 
 HOT void status_after_fork_in_child(void)
 {
-	int fd = atomic_exchange(&page_fd, -1);
-
-	if (fd >= 0 && is_page(fd))
-		RAW1(close, fd);
 	if (mapped)
 		RAW2(munmap, mapped, sizeof(*mapped));
 	mapped = NULL;

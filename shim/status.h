@@ -25,5 +25,8 @@ void status_begin(void);
 /* Takes the entry away, when the process ends. */
 void status_end(void);
 
+/* It is open as this descriptor now; -1: it is not any more. */
+void status_page_moved(int number);
+
 /* The parent's page is none of the child's. */
 void status_after_fork_in_child(void);

@@ -9,6 +9,7 @@
 
 #include "pool/layout.h"
 #include "shim/io.h"
+#include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/memory.h"
 #include "shim/process.h"

@@ -115,11 +115,15 @@ static struct slot *slot_of(uint8_t byte)
 	return &slots[byte % SLOTS];
 }
 
-static struct service_point *point_of(unsigned place)
+/* That of the name, or that of the address apart, for which a rule was set in between. */
+static struct service_point *point_of(unsigned place, bool apart)
 {
 	struct endpoint endpoint = endpoint_number(place);
+	const struct name *name;
 
-	endpoint.name = names_find(&pool.names, &endpoint, NULL);
+	MUST(names_tell(&pool.names, &endpoint, &name));
+	endpoint.name = name;
+	endpoint.apart = name && apart;
 	return service_points_peek(&pool.points, &endpoint);
 }
 
@@ -136,7 +140,7 @@ static void settle(struct slot *slot, unsigned place)
 		MUST(*place_of(cookie) == place);
 	write_down(cookie);
 	struct service_point *point = connection_on(slot->caller.fd)->point;
-	MUST(!point || point == point_of(place));
+	MUST(!point || point == point_of(place, false) || point == point_of(place, true));
 }
 
 static void start_connect(uint8_t byte, bool blocking)
@@ -287,9 +291,10 @@ static void check(void)
 	MUST(fake.signals_blocked == 0);
 	for (; point; point = point->next)
 		check_point(point);
-	for (unsigned place = 0; place < PLACES; place++) {
+	for (unsigned i = 0; i < 2 * PLACES; i++) {
 		const struct connection *parked;
-		point = point_of(place);
+		const unsigned place = i / 2;
+		point = point_of(place, i % 2);
 		for (parked = point ? point->parked : NULL; parked; parked = parked->point_next)
 			MUST(endpoint_number(*place_of(parked->cookie)).address[3] ==
 				parked->peer.address[3]);

@@ -14,10 +14,12 @@ import subprocess
 import sys
 import time
 
+import pages
 from workshop import ROOT, options_of, run_tests
 
 sys.path.insert(0, ROOT)
-from command.main import COMMANDS, module_of  # noqa: E402  (found through the line above)
+from command import top  # noqa: E402  (found through the line above)
+from command.main import COMMANDS, module_of  # noqa: E402
 
 DIRECTORY = os.path.join(ROOT, 'command', 'completion')
 IN_BASH = os.path.join(DIRECTORY, 'sppool.bash')
@@ -139,6 +141,36 @@ def bash_offers_values_files_and_programs(workshop):
     assert bash('run', 'cat', 'st', **here) == {'stats.1', 'stats.2'}
 
 
+def a_page_of_this_process(workshop):
+    """Which sppool ps lists, for a shell that is started here and finds sppool."""
+    os.environ['SP_STATUS_DIR'] = workshop.directory
+    os.environ['PATH'] = f'{os.path.join(ROOT, "scripts")}:{os.environ["PATH"]}'
+    return pages.shown(workshop.directory, pages.page(os.getpid()))
+
+
+def bash_offers_processes_and_what_they_may_be_asked(workshop):
+    with a_page_of_this_process(workshop):
+        for words in (['top', ''], ['top', '--once', ''], ['set', ''], ['flush', ''],
+                      ['explain', '--pid', ''], ['explain', '--pid', '=']):
+            assert bash(*words) == {str(os.getpid())}, (words, bash(*words))
+    assert bash('top', '') == set() == bash('flush', '1', '')
+    assert bash('set', '1', '') == {'default', 'max-service-points='}
+    assert bash('set', '1', 'default', 'li') == {'limit='}
+    assert bash('set', '1', 'a', ':', '80', 'limit', '=', '4', 'id') == {'idle='}
+    assert bash('top', '--sort', '=', 're') == {'reused', 'reuse', 'refused'}
+    assert bash('top', '--sort', '') == bash('top', '--sort', '=') == set(top.SORTS)
+
+
+def zsh_offers_processes_and_what_they_may_be_asked(workshop):
+    with a_page_of_this_process(workshop):
+        *processes, target, setting, column = zsh(
+            workshop, 'sppool top ', 'sppool set ', 'sppool flush ', 'sppool explain --pid=',
+            'sppool set 1 ', 'sppool set 1 default li', 'sppool top --sort=')
+    assert processes == [{str(os.getpid())}] * 4, processes
+    assert (target, setting) == ({'default', 'max-service-points='}, {'limit='}), (target, setting)
+    assert column == set(top.SORTS), column
+
+
 def bash_completion_completes_what_is_run(workshop):
     """Found by the name of its file, as where it is installed; another program's own takes over."""
     installed = workshop.path('bash-completion/completions')
@@ -186,15 +218,18 @@ TESTS = (
     bash_offers_commands,
     bash_offers_the_options_of_each_command,
     bash_offers_values_files_and_programs,
+    bash_offers_processes_and_what_they_may_be_asked,
     bash_completion_completes_what_is_run,
     zsh_offers_commands_and_their_options,
     zsh_offers_values_files_and_programs,
+    zsh_offers_processes_and_what_they_may_be_asked,
     zsh_describes_commands_as_help_does,
 )
 
 NEEDS = {
     zsh_offers_commands_and_their_options: 'zsh',
     zsh_offers_values_files_and_programs: 'zsh',
+    zsh_offers_processes_and_what_they_may_be_asked: 'zsh',
 }
 
 

@@ -199,18 +199,34 @@ static inline uint64_t use_and_close(unsigned number)
 	return cookie;
 }
 
-/* As a thread does that resolves a name to count addresses, from first on. */
+/* As a thread does that resolves a name to count addresses, from first on; those of IPv6 begin with
+ * the same bytes. */
+static inline const struct name *learn_of(
+	int family, const char *text, unsigned first, unsigned count)
+{
+	struct answer answer = {.families = family == AF_INET ? FAMILY_IPV4 : FAMILY_IPV6};
+	const struct name *name = NULL;
+	bool begun = false;
+
+	for (unsigned i = 0; i < count; begun = true) {
+		answer.count = 0;
+		for (; i < count && answer.count < NAME_ADDRESSES_MAX; i++) {
+			const struct endpoint endpoint = endpoint_number(first + i);
+			const struct host_address address = host_address(family, endpoint.address);
+			cr_assert(answer_add(&answer, &address));
+		}
+		answer.more = i < count;
+		if (begun)
+			pool_learn_more(&pool, name, &answer);
+		else
+			name = pool_learn_name(&pool, text, strlen(text), &answer);
+	}
+	return name;
+}
+
 static inline const struct name *learn(const char *text, unsigned first, unsigned count)
 {
-	struct host_address addresses[40] = {0};
-
-	cr_assert_leq(count, 40);
-	for (unsigned i = 0; i < count; i++) {
-		const struct endpoint endpoint = endpoint_number(first + i);
-		addresses[i].family = AF_INET;
-		memcpy(addresses[i].bytes, endpoint.address, sizeof(addresses[i].bytes));
-	}
-	return pool_learn_name(&pool, text, strlen(text), addresses, count);
+	return learn_of(AF_INET, text, first, count);
 }
 
 static inline void set_option(int fd, int level, int name, int value)

@@ -32,11 +32,8 @@ static bool is_parked_after(const char *sent, const char *received)
 Test(raw, whatever_it_is_is_parked_where_a_rule_says_raw)
 {
 	static const char *const exchanges[][2] = {
-		{NULL, NULL},
 		{"anything", "whatever"},
-		{"half", NULL},
-		{NULL, "the server speaks first"},
-		{"\x16\x03\x01", NULL},
+		{"\x16\x03\x01", "\x16\x03\x01"},
 	};
 
 	for (size_t i = 0; i < sizeof(exchanges) / sizeof(exchanges[0]); i++) {
@@ -48,11 +45,66 @@ Test(raw, whatever_it_is_is_parked_where_a_rule_says_raw)
 	}
 }
 
+/* S: the program sends, R: it receives. */
+static enum refusal refusal_after(const char *steps)
+{
+	point_settings_of(0, PROTO_RAW);
+	int fd = connected_to(1);
+
+	for (; *steps; steps++)
+		if (*steps == 'S')
+			send_bytes(fd, "?", 1);
+		else
+			receive_bytes(fd, "!", 1);
+	enum refusal refusal = connection_verdict(connection_on(fd), pool_fork_epoch(&pool));
+	close_socket(fd);
+	return refusal;
+}
+
+Test(raw, nobody_gets_the_answer_to_anothers_question)
+{
+	static const struct {
+		const char *steps;
+		enum refusal refusal;
+	} exchanges[] = {
+		{"", REFUSED_UNUSED},
+		{"S", REFUSED_BUSY},
+		{"SR", REFUSED_NOT},
+		{"SSRR", REFUSED_NOT},
+		{"SRS", REFUSED_BUSY},
+		{"SRSR", REFUSED_NOT},
+		{"R", REFUSED_SERVER_FIRST},
+		{"RSR", REFUSED_SERVER_FIRST},
+		{"RS", REFUSED_SERVER_FIRST},
+	};
+
+	for (size_t i = 0; i < sizeof(exchanges) / sizeof(exchanges[0]); i++) {
+		cr_expect_eq(refusal_after(exchanges[i].steps), exchanges[i].refusal, "%s",
+			exchanges[i].steps);
+		cr_expect_eq(pool.parked_count, exchanges[i].refusal == REFUSED_NOT);
+	}
+}
+
+Test(raw, an_answer_of_the_use_before_does_not_count)
+{
+	point_settings_of(0, PROTO_RAW);
+	int fd = connected_to(1);
+
+	exchange(fd);
+	close_socket(fd);
+	fd = connected_to(1);
+	cr_expect_eq(pool.stats.reused, 1);
+	send_bytes(fd, "?", 1);
+	close_socket(fd);
+	cr_expect_eq(pool.stats.refused[REFUSED_BUSY], 1);
+}
+
 Test(raw, the_kernel_has_the_last_word)
 {
 	point_settings_of(0, PROTO_RAW);
 	int fd = connected_to(1);
 
+	exchange(fd);
 	fake_socket_on(fd)->info.tcpi_bytes_received = 1;
 	close_socket(fd);
 	cr_expect_eq(pool.stats.refused[REFUSED_LEDGER], 1);

@@ -12,6 +12,7 @@
 #define CALLS_H
 
 #include "client.h"
+#include <linux/capability.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -275,6 +276,22 @@ static FILE *taken_stream(void)
 
 /* ---- the calls ---- */
 
+/* What it may do, which it may still do then. */
+static void *capabilities(void)
+{
+	static struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+	return &header;
+}
+
+static void *all_of_them(void)
+{
+	static struct __user_cap_data_struct all[_LINUX_CAPABILITY_U32S_3];
+
+	RAW2(capget, capabilities(), all);
+	return all;
+}
+
 /* clang-format off */
 CALL(socket,         , made = socket(AF_INET, SOCK_STREAM, 0))
 CALL(connect,        made = new_socket(), connect(made, server(), ADDRESS_SIZE))
@@ -415,6 +432,7 @@ CALL(chroot,         , chroot("/"))
 CALL(unshare,        , unshare(CLONE_FS))
 CALL(setns,          made = open("/proc/self/ns/net", O_RDONLY), setns(made, CLONE_NEWNET))
 CALL(prctl,          , prctl(PR_GET_DUMPABLE))
+CALL(capset,         , capset(capabilities(), all_of_them()))
 
 CALL(getaddrinfo,    , getaddrinfo("localhost", NULL, &four, &list) || (freeaddrinfo(list), false))
 CALL(gethostbyname,  , gethostbyname("localhost") != NULL)

@@ -2,52 +2,9 @@
  * SCENARIO PORT CONTROL-PORT.
  */
 #include "client.h"
-#include <dirent.h>
-#include <poll.h>
+#include "onlooker.h"
 #include <signal.h>
 #include <sys/wait.h>
-
-#define MOST_LOOKS 20000 /* of a millisecond each */
-
-static int count_links(const char *directory, const char *start)
-{
-	DIR *links = opendir(directory);
-	struct dirent *entry;
-	int count = 0;
-
-	while ((entry = readdir(links))) {
-		char text[64] = "";
-
-		if (readlinkat(dirfd(links), entry->d_name, text, sizeof(text) - 1) > 0)
-			count += !strncmp(text, start, strlen(start));
-	}
-	closedir(links);
-	return count;
-}
-
-static int count_sockets(void)
-{
-	return count_links("/proc/self/fd", "socket:");
-}
-
-static int count_threads(void)
-{
-	DIR *tasks = opendir("/proc/self/task");
-	struct dirent *entry;
-	int count = 0;
-
-	while ((entry = readdir(tasks)))
-		count += entry->d_name[0] != '.';
-	closedir(tasks);
-	return count;
-}
-
-static void await(int sockets)
-{
-	for (int i = 0; i < MOST_LOOKS && count_sockets() > sockets; i++)
-		poll(NULL, 0, 1);
-	printf("sockets: %d\n", count_sockets());
-}
 
 static void expires(void)
 {
