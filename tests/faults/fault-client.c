@@ -717,7 +717,8 @@ static void think(struct thread *t)
 	uint32_t throw = chance(t, DRAW_THINK, 256);
 
 	if (workload & SLEEPS && throw == 0)
-		return pause_us(970000 + chance(t, DRAW_THINK_TIME, 60000));
+		return pause_us(fault_rows[mode].plan.keep_timeout * 1000000 - 30000 +
+				chance(t, DRAW_THINK_TIME, 60000));
 	if (workload & THINKS && throw < 64)
 		return pause_us(chance(t, DRAW_THINK_TIME, 30000));
 	if (throw < 96)

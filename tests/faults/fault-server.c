@@ -45,16 +45,14 @@ struct request {
 	struct work work;
 	enum fault fault;
 	const struct plan *plan;
-	bool expects;
 };
 
-/* A connection as it was. */
+/* A connection as it was. The times are those by which the client's kernel knew. */
 struct past {
 	int port;
 	int64_t accepted_at;
-	int64_t ended_at; /* by us: by then the client's kernel had been told; 0: by the client */
-	int64_t stray_at; /* when the client's kernel had the last bytes that nobody asked for; or 0
-			   */
+	_Atomic int64_t ended_at; /* by us; 0: by the client */
+	int64_t stray_at;         /* the last bytes that nobody asked for; 0: there were none */
 };
 
 struct connection {
@@ -342,8 +340,10 @@ static bool respond(struct connection *c)
 
 static void note_end(struct connection *c, int64_t takes)
 {
-	if (!c->past.ended_at)
-		c->past.ended_at = now_ns() + takes;
+	int64_t not_yet = 0;
+
+	/* A restart may have said so at the same time. */
+	atomic_compare_exchange_strong(&c->past.ended_at, &not_yet, now_ns() + takes);
 }
 
 /* In FIN_WAIT2 the client's kernel has acknowledged that this is the end. */
