@@ -259,10 +259,13 @@ def try_cell(cell, kinds):
 
 
 def judge_rates(verdict):
-    """Where chance decides which requests fail, more of them must not be more than chance."""
+    """Where chance decides which requests fail, more of them must not be more than chance.
+
+    Five times the standard deviation of the difference, as they come in clusters.
+    """
     for what in "refused", "others":
         without, pooled = verdict[f"{what}_without"], verdict[f"{what}_with"]
-        most = without + 3 * (without + 1) ** 0.5
+        most = without + 5 * (2 * (without + 4)) ** 0.5
         if pooled > most:
             verdict.blame("above", f"{what}: {without} without the library, {pooled} with it",
                           int(pooled - most) + 1)
