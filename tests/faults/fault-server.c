@@ -78,7 +78,7 @@ static int listener;
 static atomic_int accepting, live, connections;
 static atomic_bool ending, restarting;
 static atomic_long requests, responses, malformed, mixed, after_goodbye, strays_met;
-static _Atomic uint8_t *arrivals; /* of each id */
+static _Atomic uint8_t *arrivals; /* of each id, with a whole head: nothing can be done before */
 
 static atomic_uint highest; /* id */
 
@@ -537,11 +537,15 @@ static void note_arrival(struct connection *c)
 	while (most < c->current.id &&
 		!atomic_compare_exchange_weak(&highest, &most, c->current.id))
 		;
-	if (arrivals[c->current.id] < UINT8_MAX)
-		atomic_fetch_add(&arrivals[c->current.id], 1);
 	atomic_fetch_add(&after_goodbye, c->goodbye);
 	atomic_fetch_add(&strays_met, c->stray);
 	c->stray = false;
+}
+
+static void note_whole_head(const struct connection *c)
+{
+	if (arrivals[c->current.id] < UINT8_MAX)
+		atomic_fetch_add(&arrivals[c->current.id], 1);
 }
 
 /* Takes the head, and no more than that. */
@@ -551,6 +555,7 @@ static bool read_head(struct connection *c)
 
 	if (!end)
 		return false;
+	note_whole_head(c);
 	c->head_size = (size_t)(end - c->head) + 4;
 	c->head[c->head_size] = '\0';
 	return recv(c->fd, c->head, c->head_size, MSG_WAITALL) == (ssize_t)c->head_size;
@@ -580,6 +585,16 @@ static bool read_body(struct connection *c)
 		done += (size_t)received;
 	}
 	return true;
+}
+
+/* What is not taken was there nevertheless. */
+static void look_at_head(struct connection *c)
+{
+	ssize_t length = recv(c->fd, c->head, MOST_REQUEST, MSG_PEEK | MSG_DONTWAIT);
+
+	c->head[length > 0 ? length : 0] = '\0';
+	if (strstr(c->head, "\r\n\r\n"))
+		note_whole_head(c);
 }
 
 static void read_part(struct connection *c)
@@ -656,12 +671,14 @@ static bool fail_instead(struct connection *c)
 {
 	const struct plan *plan = c->current.plan;
 
-	if (plan->reads == READS_PART)
-		read_part(c);
-	else if (plan->reads == READS_ALL && (!read_head(c) || !read_body(c)))
+	if (plan->reads == READS_ALL && (!read_head(c) || !read_body(c)))
 		return false;
 	if (chance(c, DRAW_PAUSE, 2))
 		pause_us(chance(c, DRAW_PAUSE + 1, 3000));
+	if (plan->reads != READS_ALL)
+		look_at_head(c);
+	if (plan->reads == READS_PART)
+		read_part(c);
 	return deeds[plan->instead](c);
 }
 

@@ -10,8 +10,8 @@ the same in both runs, and one that fails only with the library is the library's
 in all are made with the library.
 
     wrong       responses that belong to another request, or to none
-    twice       requests that reached the server more often than they may: one that may be repeated
-                more than twice, any other more than once
+    twice       requests whose whole head reached the server more often than it may: one that may
+                be repeated more than twice, any other more than once
     hung        requests that got no further for 20 s
     above       errors with the library of requests that had none without it
     lost        the same, of requests that may not be repeated, where the server closed when the
