@@ -38,7 +38,7 @@
 #define SHORT_BACKLOG  5
 #define CLOSED_FOR_US  3000
 #define SECONDS_TO_END 5
-#define RESET_TAKES    1000000 /* ns until the client knows of it, where nothing tells */
+#define END_TAKES      2000000 /* ns; by then the client's kernel knows of it, surely */
 
 struct request {
 	uint32_t id;
@@ -60,6 +60,7 @@ struct connection {
 	struct past past;
 	uint32_t requests; /* that were read */
 	bool goodbye;      /* nobody should have any more to ask */
+	bool ends;         /* we close it, unasked */
 	bool stray;        /* bytes were sent since that belong to no request */
 	enum deed idle;    /* when it has been idle for so long */
 	uint32_t idle_us;
@@ -338,43 +339,17 @@ static bool respond(struct connection *c)
 
 /* ---- deeds: each says whether the connection goes on ---- */
 
-static void note_end(struct connection *c, int64_t takes)
+static void note_end(struct connection *c)
 {
 	int64_t not_yet = 0;
 
 	/* A restart may have said so at the same time. */
-	atomic_compare_exchange_strong(&c->past.ended_at, &not_yet, now_ns() + takes);
-}
-
-/* In FIN_WAIT2 the client's kernel has acknowledged that this is the end. */
-static bool is_known_to_end(const struct connection *c)
-{
-	struct tcp_info info = {.tcpi_state = 0};
-	socklen_t size = sizeof(info);
-
-	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-		return true;
-	return info.tcpi_state != TCP_FIN_WAIT1;
-}
-
-static void say_the_end(struct connection *c)
-{
-	if (shutdown(c->fd, SHUT_WR) < 0)
-		return;
-	for (int i = 0; i < 50 && !is_known_to_end(c); i++)
-		pause_us(100);
-	note_end(c, is_known_to_end(c) ? 0 : RESET_TAKES);
+	atomic_compare_exchange_strong(&c->past.ended_at, &not_yet, now_ns() + END_TAKES);
 }
 
 static bool do_close(struct connection *c)
 {
-	int unread = 0;
-
-	/* With something unread this is a reset, and shutdown() would make something else of it. */
-	if (ioctl(c->fd, FIONREAD, &unread) == 0 && !unread)
-		say_the_end(c);
-	else
-		note_end(c, RESET_TAKES);
+	c->ends = true;
 	return false;
 }
 
@@ -384,15 +359,15 @@ static bool do_reset(struct connection *c)
 
 	wait_until_sent(c);
 	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-	note_end(c, RESET_TAKES);
-	return false;
+	return do_close(c);
 }
 
 static bool do_half_close(struct connection *c)
 {
 	char rest[4096];
 
-	say_the_end(c);
+	shutdown(c->fd, SHUT_WR);
+	note_end(c);
 	while (recv(c->fd, rest, sizeof(rest), 0) > 0)
 		;
 	return false;
@@ -628,7 +603,7 @@ static void restart(void)
 		if (!idle_now[fd])
 			continue;
 		shutdown(fd, SHUT_RDWR);
-		note_end(idle_now[fd], 0);
+		note_end(idle_now[fd]);
 	}
 	pthread_mutex_unlock(&idle_lock);
 }
@@ -754,9 +729,11 @@ static void serve_connection(struct connection *c)
 		;
 	bool restarts = c->current.plan && c->current.plan->form & RESTARTS;
 	unsigned n = atomic_fetch_add(&n_pasts, 1);
+	close(c->fd);
+	if (c->ends)
+		note_end(c);
 	if (n < MOST_LISTED)
 		pasts[n] = c->past;
-	close(c->fd);
 	if (restarts && atomic_load(&restarting))
 		listen_again();
 	if (atomic_fetch_sub(&live, 1) == 1 && atomic_load(&ending)) {

@@ -27,6 +27,7 @@ enum workload {
 	EXPECTS = 4, /* Expect: 100-continue with each body */
 	HOSTS = 8,   /* several names for the same address */
 	ASKS = 16,   /* Connection: close, now and then */
+	WAITS = 64,  /* up to 6 ms before it writes */
 	LEAVES = 32, /* closes now and then before it has all of the response */
 };
 
