@@ -729,7 +729,7 @@ static void think(struct thread *t)
 		pause_us(chance(t, DRAW_THINK_TIME, 600));
 }
 
-/* A server that nobody answers for at the moment is asked again; the request has failed once. */
+/* A server that starts again is asked again; the request has failed once. */
 static void request(struct thread *t)
 {
 	bool was_refused = false;
@@ -737,7 +737,7 @@ static void request(struct thread *t)
 	t->work = work_of(seed, t->id);
 	make_request(t);
 	for (int i = 0; !live(t); i++) {
-		if (t->ending != ECONNREFUSED || i == MOST_REFUSED) {
+		if (t->ending != ECONNREFUSED || mode != FAULT_restart || i == MOST_REFUSED) {
 			atomic_fetch_add(t->ending == WRONG ? &wrong : &errors, 1);
 			note_failure(t);
 			return;
@@ -857,6 +857,7 @@ int main(int argc, char **argv)
 	need(failures, argv[8]);
 	need(n_threads >= 1 && n_threads <= MOST_THREADS && n_requests <= MOST_IDS, "arguments");
 	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* or it would soon talk to another's server */
 	for (int i = 0; i < n_threads; i++)
 		start(i);
 	for (int i = 0; i < n_threads; i++)
