@@ -74,8 +74,8 @@ def modes():
 def variants():
     """Neighbours differ in all respects, so that a few in a row are a fair choice."""
     ios = lines_of("fault-client")
-    return [Variant(ios[n % len(ios)], *(((1, 1), (8, 3), (8, 1), (1, 3))[(n % len(ios) + n // len(ios)) % 4]))
-            for n in range(4 * len(ios))]
+    shapes = [(1, 1), (8, 3), (8, 1), (1, 3)]
+    return [Variant(io, *shapes[(n + turn) % 4]) for turn in range(4) for n, io in enumerate(ios)]
 
 
 # ---- one run ----
