@@ -57,6 +57,7 @@ struct io {
 struct thread {
 	pthread_t thread;
 	int number, epoll;
+	uint32_t done;      /* requests of its own */
 	atomic_llong since; /* when it last got further; 0: it has done its work */
 
 	/* the request */
@@ -223,15 +224,16 @@ static bool wait_again(struct thread *t, short events)
 
 /* ---- connecting ---- */
 
-/* Half of the requests go to one address, the others have one for each 16. */
-static struct sockaddr_in server_address(uint32_t id)
+/* Half of a thread's requests go to an address that it shares with the others; the other half have
+ * one for each 4, so that much is new. */
+static struct sockaddr_in server_address(const struct thread *t)
 {
-	uint32_t block = id / 16;
+	uint32_t own = 0x7f010000 + (uint32_t)t->number * 0x10000 + t->done / 4 % 0x10000;
 
 	return (struct sockaddr_in){
 		.sin_family = AF_INET,
 		.sin_port = htons((uint16_t)server_port),
-		.sin_addr.s_addr = htonl(block % 2 ? 0x7f010000 + block : INADDR_LOOPBACK),
+		.sin_addr.s_addr = htonl(t->done / 16 % 2 ? own : INADDR_LOOPBACK),
 	};
 }
 
@@ -265,7 +267,7 @@ static bool finish_connect(struct thread *t)
 
 static bool dial(struct thread *t)
 {
-	struct sockaddr_in address = server_address(t->id);
+	struct sockaddr_in address = server_address(t);
 
 	t->phase = CONNECTING;
 	if (!make_socket(t))
@@ -628,10 +630,12 @@ static bool write_expecting(struct thread *t)
 
 static bool write_request(struct thread *t)
 {
+	unsigned workload = mode == FAULT_all ? 0 : fault_rows[mode].workload;
+
 	t->phase = WRITING;
 	/* A pause in which the server may do what it likes. */
-	if (!chance(t, DRAW_BEFORE_WRITE, 32))
-		pause_us(chance(t, DRAW_BEFORE_WRITE + 200, 4000));
+	if (workload & WAITS || !chance(t, DRAW_BEFORE_WRITE, 32))
+		pause_us(chance(t, DRAW_BEFORE_WRITE + 200, 6000));
 	t->wrote_at = now_ns();
 	if (strstr(t->out, "\r\nExpect: "))
 		return write_expecting(t);
@@ -717,14 +721,15 @@ static void think(struct thread *t)
 	uint32_t throw = chance(t, DRAW_THINK, 256);
 
 	if (workload & SLEEPS && throw == 0)
-		return pause_us(970000 + chance(t, DRAW_THINK_TIME, 60000));
+		return pause_us(fault_rows[mode].plan.keep_timeout * 1000000 - 30000 +
+				chance(t, DRAW_THINK_TIME, 60000));
 	if (workload & THINKS && throw < 64)
 		return pause_us(chance(t, DRAW_THINK_TIME, 30000));
 	if (throw < 96)
 		pause_us(chance(t, DRAW_THINK_TIME, 600));
 }
 
-/* A server that nobody answers for at the moment is asked again; the request has failed once. */
+/* A server that starts again is asked again; the request has failed once. */
 static void request(struct thread *t)
 {
 	bool was_refused = false;
@@ -732,7 +737,7 @@ static void request(struct thread *t)
 	t->work = work_of(seed, t->id);
 	make_request(t);
 	for (int i = 0; !live(t); i++) {
-		if (t->ending != ECONNREFUSED || i == MOST_REFUSED) {
+		if (t->ending != ECONNREFUSED || mode != FAULT_restart || i == MOST_REFUSED) {
 			atomic_fetch_add(t->ending == WRONG ? &wrong : &errors, 1);
 			note_failure(t);
 			return;
@@ -753,6 +758,7 @@ static void *work(void *argument)
 	while ((t->id = atomic_fetch_add(&next_id, 1)) < n_requests) {
 		gets_further(t);
 		request(t);
+		t->done++;
 		atomic_store(&t->since, now_ns());
 		think(t);
 	}
@@ -851,6 +857,7 @@ int main(int argc, char **argv)
 	need(failures, argv[8]);
 	need(n_threads >= 1 && n_threads <= MOST_THREADS && n_requests <= MOST_IDS, "arguments");
 	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* or it would soon talk to another's server */
 	for (int i = 0; i < n_threads; i++)
 		start(i);
 	for (int i = 0; i < n_threads; i++)

@@ -38,23 +38,21 @@
 #define SHORT_BACKLOG  5
 #define CLOSED_FOR_US  3000
 #define SECONDS_TO_END 5
-#define RESET_TAKES    1000000 /* ns until the client knows of it, where nothing tells */
+#define END_TAKES      2000000 /* ns; by then the client's kernel knows of it, surely */
 
 struct request {
 	uint32_t id;
 	struct work work;
 	enum fault fault;
 	const struct plan *plan;
-	bool expects;
 };
 
-/* A connection as it was. */
+/* A connection as it was. The times are those by which the client's kernel knew. */
 struct past {
 	int port;
 	int64_t accepted_at;
-	int64_t ended_at; /* by us: by then the client's kernel had been told; 0: by the client */
-	int64_t stray_at; /* when the client's kernel had the last bytes that nobody asked for; or 0
-			   */
+	_Atomic int64_t ended_at; /* by us; 0: by the client */
+	int64_t stray_at;         /* the last bytes that nobody asked for; 0: there were none */
 };
 
 struct connection {
@@ -62,6 +60,7 @@ struct connection {
 	struct past past;
 	uint32_t requests; /* that were read */
 	bool goodbye;      /* nobody should have any more to ask */
+	bool ends;         /* we close it, unasked */
 	bool stray;        /* bytes were sent since that belong to no request */
 	enum deed idle;    /* when it has been idle for so long */
 	uint32_t idle_us;
@@ -80,7 +79,7 @@ static int listener;
 static atomic_int accepting, live, connections;
 static atomic_bool ending, restarting;
 static atomic_long requests, responses, malformed, mixed, after_goodbye, strays_met;
-static _Atomic uint8_t *arrivals; /* of each id */
+static _Atomic uint8_t *arrivals; /* of each id, with a whole head: nothing can be done before */
 
 static atomic_uint highest; /* id */
 
@@ -340,41 +339,17 @@ static bool respond(struct connection *c)
 
 /* ---- deeds: each says whether the connection goes on ---- */
 
-static void note_end(struct connection *c, int64_t takes)
+static void note_end(struct connection *c)
 {
-	if (!c->past.ended_at)
-		c->past.ended_at = now_ns() + takes;
-}
+	int64_t not_yet = 0;
 
-/* In FIN_WAIT2 the client's kernel has acknowledged that this is the end. */
-static bool is_known_to_end(const struct connection *c)
-{
-	struct tcp_info info = {.tcpi_state = 0};
-	socklen_t size = sizeof(info);
-
-	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-		return true;
-	return info.tcpi_state != TCP_FIN_WAIT1;
-}
-
-static void say_the_end(struct connection *c)
-{
-	if (shutdown(c->fd, SHUT_WR) < 0)
-		return;
-	for (int i = 0; i < 50 && !is_known_to_end(c); i++)
-		pause_us(100);
-	note_end(c, is_known_to_end(c) ? 0 : RESET_TAKES);
+	/* A restart may have said so at the same time. */
+	atomic_compare_exchange_strong(&c->past.ended_at, &not_yet, now_ns() + END_TAKES);
 }
 
 static bool do_close(struct connection *c)
 {
-	int unread = 0;
-
-	/* With something unread this is a reset, and shutdown() would make something else of it. */
-	if (ioctl(c->fd, FIONREAD, &unread) == 0 && !unread)
-		say_the_end(c);
-	else
-		note_end(c, RESET_TAKES);
+	c->ends = true;
 	return false;
 }
 
@@ -384,15 +359,15 @@ static bool do_reset(struct connection *c)
 
 	wait_until_sent(c);
 	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-	note_end(c, RESET_TAKES);
-	return false;
+	return do_close(c);
 }
 
 static bool do_half_close(struct connection *c)
 {
 	char rest[4096];
 
-	say_the_end(c);
+	shutdown(c->fd, SHUT_WR);
+	note_end(c);
 	while (recv(c->fd, rest, sizeof(rest), 0) > 0)
 		;
 	return false;
@@ -529,13 +504,6 @@ static bool parse(struct connection *c)
 	return true;
 }
 
-/* Nobody can act on a request before its head is whole, so only then it has come. */
-static void note_whole_head(struct connection *c)
-{
-	if (arrivals[c->current.id] < UINT8_MAX)
-		atomic_fetch_add(&arrivals[c->current.id], 1);
-}
-
 static void note_arrival(struct connection *c)
 {
 	uint32_t most = atomic_load(&highest);
@@ -547,6 +515,12 @@ static void note_arrival(struct connection *c)
 	atomic_fetch_add(&after_goodbye, c->goodbye);
 	atomic_fetch_add(&strays_met, c->stray);
 	c->stray = false;
+}
+
+static void note_whole_head(const struct connection *c)
+{
+	if (arrivals[c->current.id] < UINT8_MAX)
+		atomic_fetch_add(&arrivals[c->current.id], 1);
 }
 
 /* Takes the head, and no more than that. */
@@ -588,6 +562,16 @@ static bool read_body(struct connection *c)
 	return true;
 }
 
+/* What is not taken was there nevertheless. */
+static void look_at_head(struct connection *c)
+{
+	ssize_t length = recv(c->fd, c->head, MOST_REQUEST, MSG_PEEK | MSG_DONTWAIT);
+
+	c->head[length > 0 ? length : 0] = '\0';
+	if (strstr(c->head, "\r\n\r\n"))
+		note_whole_head(c);
+}
+
 static void read_part(struct connection *c)
 {
 	char data[MOST_REQUEST];
@@ -619,7 +603,7 @@ static void restart(void)
 		if (!idle_now[fd])
 			continue;
 		shutdown(fd, SHUT_RDWR);
-		note_end(idle_now[fd], 0);
+		note_end(idle_now[fd]);
 	}
 	pthread_mutex_unlock(&idle_lock);
 }
@@ -662,14 +646,14 @@ static bool fail_instead(struct connection *c)
 {
 	const struct plan *plan = c->current.plan;
 
-	if (plan->reads != READS_ALL && strstr(c->head, "\r\n\r\n"))
-		note_whole_head(c);
-	if (plan->reads == READS_PART)
-		read_part(c);
-	else if (plan->reads == READS_ALL && (!read_head(c) || !read_body(c)))
+	if (plan->reads == READS_ALL && (!read_head(c) || !read_body(c)))
 		return false;
 	if (chance(c, DRAW_PAUSE, 2))
 		pause_us(chance(c, DRAW_PAUSE + 1, 3000));
+	if (plan->reads != READS_ALL)
+		look_at_head(c);
+	if (plan->reads == READS_PART)
+		read_part(c);
 	return deeds[plan->instead](c);
 }
 
@@ -745,9 +729,11 @@ static void serve_connection(struct connection *c)
 		;
 	bool restarts = c->current.plan && c->current.plan->form & RESTARTS;
 	unsigned n = atomic_fetch_add(&n_pasts, 1);
+	close(c->fd);
+	if (c->ends)
+		note_end(c);
 	if (n < MOST_LISTED)
 		pasts[n] = c->past;
-	close(c->fd);
 	if (restarts && atomic_load(&restarting))
 		listen_again();
 	if (atomic_fetch_sub(&live, 1) == 1 && atomic_load(&ending)) {

@@ -23,10 +23,11 @@ enum kind { HARMLESS, STALE, FATAL, RATE };
 /* What a client has to do for a fault to show: a set. */
 enum workload {
 	THINKS = 1,  /* pauses of up to 30 ms between the requests, more than otherwise */
-	SLEEPS = 2,  /* now and then one of a second */
+	SLEEPS = 2,  /* now and then one for as long as the server waits */
 	EXPECTS = 4, /* Expect: 100-continue with each body */
 	HOSTS = 8,   /* several names for the same address */
 	ASKS = 16,   /* Connection: close, now and then */
+	WAITS = 64,  /* up to 6 ms before it writes */
 	LEAVES = 32, /* closes now and then before it has all of the response */
 };
 

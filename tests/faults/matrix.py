@@ -10,8 +10,8 @@ the same in both runs, and one that fails only with the library is the library's
 in all are made with the library.
 
     wrong       responses that belong to another request, or to none
-    twice       requests that reached the server more often than they may: one that may be repeated
-                more than twice, any other more than once
+    twice       requests whose whole head reached the server more often than it may: one that may
+                be repeated more than twice, any other more than once
     hung        requests that got no further for 20 s
     above       errors with the library of requests that had none without it
     lost        the same, of requests that may not be repeated, where the server closed when the
@@ -74,8 +74,8 @@ def modes():
 def variants():
     """Neighbours differ in all respects, so that a few in a row are a fair choice."""
     ios = lines_of("fault-client")
-    return [Variant(ios[n % len(ios)], *(((1, 1), (8, 3), (8, 1), (1, 3))[(n + n // len(ios)) % 4]))
-            for n in range(4 * len(ios))]
+    shapes = [(1, 1), (8, 3), (8, 1), (1, 3)]
+    return [Variant(io, *shapes[(n + turn) % 4]) for turn in range(4) for n, io in enumerate(ios)]
 
 
 # ---- one run ----
@@ -259,10 +259,13 @@ def try_cell(cell, kinds):
 
 
 def judge_rates(verdict):
-    """Where chance decides which requests fail, more of them must not be more than chance."""
+    """Where chance decides which requests fail, more of them must not be more than chance.
+
+    Five times the standard deviation of the difference, as they come in clusters.
+    """
     for what in "refused", "others":
         without, pooled = verdict[f"{what}_without"], verdict[f"{what}_with"]
-        most = without + 3 * (without + 1) ** 0.5
+        most = without + 5 * (2 * (without + 4)) ** 0.5
         if pooled > most:
             verdict.blame("above", f"{what}: {without} without the library, {pooled} with it",
                           int(pooled - most) + 1)
