@@ -75,6 +75,7 @@ struct pool_os {
 	/* Without a signal; of a non-blocking socket that takes nothing for so long, -ETIMEDOUT. */
 	long (*send)(int fd, const void *data, size_t len, long timeout_ms);
 	int (*half_close)(int fd);
+	int (*shut_down)(int fd); /* both ways */
 	/* As peek(), of as many bytes as there are; how many that were. */
 	long (*look_ahead)(int fd, void *data, size_t len);
 	/* Puts it on fd, and gives up its own number. An error changes nothing. */

@@ -240,7 +240,10 @@ static bool is_want_of_means(int error)
 	       error == -EACCES || error == -EPERM;
 }
 
-static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait)
+/* is_alive: a server with few workers may be waiting for more on it, and take no new connection
+ * before it has seen its end; so it ends first. That also makes another thread's call return which
+ * waits on it. */
+static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, bool is_alive)
 {
 	struct connection *connection = call.connection;
 	struct letter letter;
@@ -248,6 +251,8 @@ static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait)
 	if (!may_renew(pool, call, fd) || !take_letter(call, &letter))
 		return RENEW_NOT;
 	atomic_fetch_add(&connection->renewing, 1);
+	if (is_alive)
+		pool->os->shut_down(fd);
 	int result = renew_with(pool, call, fd, not_to_wait, &letter);
 	atomic_fetch_sub(&connection->renewing, 1);
 	kept_give(pool, letter.bytes, letter.size);
@@ -319,12 +324,9 @@ int renew_before_sending(struct pool *pool, struct call call, int fd, const stru
 		return RENEW_NOT;
 	if (misfit == MISFIT_DEAD)
 		learn_failure(pool, connection);
-	int result = renew(pool, call, fd, not_to_wait);
+	int result = renew(pool, call, fd, not_to_wait, misfit != MISFIT_DEAD);
 	if (result == RENEW_AGAIN)
 		stats_count(&pool->stats.slipped_in);
-	/* What is old may be good all the same, where there is nothing newer to be had. */
-	if (result < 0 && misfit == MISFIT_OLD)
-		return RENEW_NOT;
 	return result;
 }
 
@@ -346,7 +348,7 @@ static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait
 
 	learn_failure(pool, connection);
 	if (risk == RISK_UNUSED || (risk == RISK_KEPT && may_send_again(connection)))
-		result = renew(pool, call, fd, not_to_wait);
+		result = renew(pool, call, fd, not_to_wait, false);
 	if (result == RENEW_AGAIN)
 		stats_count(risk == RISK_UNUSED ? &pool->stats.slipped_in : &pool->stats.replayed);
 	if (result == RENEW_NOT) {

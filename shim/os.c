@@ -389,6 +389,11 @@ static long look_ahead(int fd, void *data, size_t len)
 	return RAW6(recvfrom, fd, data, len, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
 }
 
+static int shut_down(int fd)
+{
+	return (int)RAW2(shutdown, fd, SHUT_RDWR);
+}
+
 static int half_close(int fd)
 {
 	return (int)RAW2(shutdown, fd, SHUT_WR);
@@ -482,6 +487,7 @@ const struct pool_os real_os = {
 	.await_connection = await_connection,
 	.send = send_to,
 	.half_close = half_close,
+	.shut_down = shut_down,
 	.look_ahead = look_ahead,
 	.replace = replace,
 	.close_hidden = close_hidden,
