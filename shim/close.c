@@ -45,7 +45,10 @@ static int close_beside_hidden(int fd)
 {
 	pthread_testcancel();
 	int cancel_state = fdtable_begin_closing();
-	int result = fdtable_get(fd) ? process_bad_descriptor() : libc()->close(fd);
+	struct call call = fdtable_enter(fd);
+	if (call.connection)
+		process_end_call(fd, call);
+	int result = call.hidden ? process_bad_descriptor() : libc()->close(fd);
 	fdtable_end_closing(cancel_state);
 	return result;
 }
@@ -61,7 +64,9 @@ int close(int fd)
 	struct call call = fdtable_enter(fd);
 	if (call.hidden)
 		return process_bad_descriptor();
-	return call.connection ? close_tracked(fd, call) : libc()->close(fd);
+	if (call.connection)
+		return close_tracked(fd, call);
+	return os_may_hide(fd) ? close_beside_hidden(fd) : libc()->close(fd);
 }
 
 INTERPOSED_AS(close, __close);

@@ -239,15 +239,11 @@ static int peek(int fd)
 	return (int)permitted(RAW6(recvfrom, fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL));
 }
 
-/* Makes the table forget the hidden number, which is still open. */
-static int unhide(struct connection *connection)
+/* Makes the table forget the hidden number. */
+static void unhide(struct connection *connection, int number)
 {
-	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
-
-	keeper_forget(number);
 	fdtable_change(number, connection, NULL);
 	atomic_store_explicit(&connection->hidden, -1, memory_order_release);
-	return number;
 }
 
 static int hide_now(struct connection *connection, int fd)
@@ -275,14 +271,23 @@ static int hide(struct connection *connection, int fd)
 	return number;
 }
 
+/* It is closed before it is forgotten: as long as it is open nobody else can close it. Whoever has a
+ * file there in the next instant is told from us by the socket's identity. */
 static void discard(struct connection *connection)
 {
-	RAW1(close, unhide(connection));
+	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	keeper_forget(number);
+	RAW1(close, number);
+	unhide(connection, number);
 }
 
 static void lose(struct connection *connection)
 {
-	unhide(connection);
+	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	keeper_forget(number);
+	unhide(connection, number);
 }
 
 static int reveal(struct connection *connection, int fd, bool close_on_exec)
