@@ -83,14 +83,13 @@ static struct fake_socket *new_socket(void)
 	/* Those of consecutive sockets have the same remainder by 21, on which the lease's length
 	 * depends: all have just the lease that the settings say. */
 	fake.last_cookie += fake.last_cookie ? 21 : 31;
-	*socket = (struct fake_socket){
-		.references = 1,
-		.cookie = fake.last_cookie,
-		.status_flags = O_RDWR,
-		.peek = -EAGAIN,
-		.info_size = sizeof(socket->info),
-		.info.tcpi_state = FAKE_CLOSE,
-	};
+	/* The rest is 0, and most of it is never touched. */
+	socket->references = 1;
+	socket->cookie = fake.last_cookie;
+	socket->status_flags = O_RDWR;
+	socket->peek = -EAGAIN;
+	socket->info_size = sizeof(socket->info);
+	socket->info.tcpi_state = FAKE_CLOSE;
 	return socket;
 }
 
@@ -300,12 +299,77 @@ static int watch(int epfd, int op, int fd, struct epoll_event *event)
 
 /* ---- what happens to connections ---- */
 
+/* What recv(2) says without a byte; or 1. */
+static int next_of(const struct fake_socket *socket)
+{
+	if (!socket)
+		return -EBADF;
+	return socket->coming_len > 0 ? 1 : socket->peek;
+}
+
 static int peek(int fd)
 {
 	int error = begin(FAKE_PEEK);
+
+	return end(FAKE_PEEK, error ? error : next_of(socket_of(fd)));
+}
+
+static long look_ahead(int fd, void *data, size_t len)
+{
+	int error = begin(FAKE_LOOK_AHEAD);
+	const struct fake_socket *socket = socket_of(fd);
+
+	if (error)
+		return error;
+	if (!socket || socket->coming_len == 0)
+		return next_of(socket);
+	if (len > socket->coming_len)
+		len = socket->coming_len;
+	memcpy(data, socket->coming, len);
+	return end(FAKE_LOOK_AHEAD, (int)len);
+}
+
+void fake_say(int fd, const char *text, size_t len)
+{
 	struct fake_socket *socket = socket_of(fd);
 
-	return end(FAKE_PEEK, error ? error : socket ? socket->peek : -EBADF);
+	cr_assert(socket && socket->coming_len == 0);
+	socket->coming = text;
+	socket->coming_len = len;
+	socket->info.tcpi_bytes_received += len;
+}
+
+long fake_receive(int fd, void *data, size_t len)
+{
+	struct fake_socket *socket = socket_of(fd);
+	int next = next_of(socket);
+
+	if (next <= 0)
+		return next;
+	cr_assert(socket->coming_len > 0, "what has come was not said");
+	if (len > socket->coming_len)
+		len = socket->coming_len;
+	memcpy(data, socket->coming, len);
+	socket->coming += len;
+	socket->coming_len -= len;
+	return (long)len;
+}
+
+long fake_send(int fd, const void *data, size_t len)
+{
+	struct fake_socket *socket = socket_of(fd);
+
+	if (!socket)
+		return -EBADF;
+	if (socket->send_error)
+		return socket->send_error;
+	if (socket->info.tcpi_state == FAKE_SYN_SENT)
+		return -EAGAIN;
+	cr_assert_leq(len, FAKE_SENT_MOST - socket->sent_len);
+	memcpy(socket->sent + socket->sent_len, data, len);
+	socket->sent_len += len;
+	socket->info.tcpi_bytes_acked += len;
+	return (long)len;
 }
 
 static int hide(struct connection *connection, int fd)
@@ -332,6 +396,15 @@ static int unhide(struct connection *connection)
 	return number;
 }
 
+static void put_on(int fd, struct fake_socket *socket, bool close_on_exec)
+{
+	if (fake_is_open(fd))
+		fake_close(fd);
+	socket->references++;
+	fake.descriptors[fd].socket = socket;
+	fake.descriptors[fd].flags = close_on_exec ? FD_CLOEXEC : 0;
+}
+
 static int reveal(struct connection *connection, int fd, bool close_on_exec)
 {
 	int error = begin(FAKE_REVEAL);
@@ -340,11 +413,7 @@ static int reveal(struct connection *connection, int fd, bool close_on_exec)
 	if (error)
 		return error;
 	cr_assert(fake_is_open(number));
-	if (fake_is_open(fd))
-		fake_close(fd);
-	fake.descriptors[fd].socket = fake_socket_on(number);
-	fake.descriptors[fd].socket->references++;
-	fake.descriptors[fd].flags = close_on_exec ? FD_CLOEXEC : 0;
+	put_on(fd, fake_socket_on(number), close_on_exec);
 	/* Before it is in the table, where another thread can close it, and hide it again. */
 	fake_close(unhide(connection));
 	return end(FAKE_REVEAL, 0);
@@ -389,6 +458,127 @@ static int close_number(int fd)
 
 	fake_close(fd);
 	return end(FAKE_CLOSE_NUMBER, error);
+}
+
+/* ---- a new socket in the place of a reused one ---- */
+
+static int open_hidden(int family)
+{
+	int error = begin(FAKE_OPEN_SOCKET);
+	int number = lowest_free(FAKE_HIDDEN_FIRST, FAKE_DESCRIPTORS - 1);
+
+	if (error || number < 0)
+		return error ? error : number;
+	fake.descriptors[number] =
+		(struct fake_descriptor){.socket = new_socket(), .flags = FD_CLOEXEC};
+	fake_socket_on(number)->family = family;
+	return end(FAKE_OPEN_SOCKET, number);
+}
+
+static int bind_to(int fd, const struct endpoint *local)
+{
+	int error = begin(FAKE_BIND);
+
+	if (error)
+		return error;
+	fake_socket_on(fd)->local = *local;
+	return end(FAKE_BIND, 0);
+}
+
+static void establish(struct fake_socket *socket)
+{
+	socket->info.tcpi_state = FAKE_ESTABLISHED;
+	socket->info.tcpi_bytes_acked = 1;
+}
+
+/* As Linux does it, a non-blocking one never connects at once. */
+static int connect_to(int fd, const struct endpoint *peer)
+{
+	int error = begin(FAKE_CONNECT);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error)
+		return error;
+	socket->peer = *peer;
+	if (!(socket->status_flags & O_NONBLOCK)) {
+		establish(socket);
+		return end(FAKE_CONNECT, 0);
+	}
+	socket->info.tcpi_state = FAKE_SYN_SENT;
+	return end(FAKE_CONNECT, -EINPROGRESS);
+}
+
+static int await_connection(int fd, long timeout_ms)
+{
+	int error = begin(FAKE_AWAIT_CONNECTION);
+
+	fake.awaited_ms = timeout_ms;
+	if (error)
+		return error;
+	establish(fake_socket_on(fd));
+	return end(FAKE_AWAIT_CONNECTION, 0);
+}
+
+static long send_to(int fd, const void *data, size_t len, long timeout_ms)
+{
+	int error = begin(FAKE_SEND);
+
+	cr_assert(timeout_ms > 0);
+	if (error)
+		return error;
+	if (fake.send_most > 0 && len > fake.send_most)
+		len = fake.send_most;
+	long sent = fake_send(fd, data, len);
+	end(FAKE_SEND, 0);
+	return sent;
+}
+
+static int half_close(int fd)
+{
+	int error = begin(FAKE_HALF_CLOSE);
+
+	if (error)
+		return error;
+	fake_socket_on(fd)->half_closed = true;
+	return end(FAKE_HALF_CLOSE, 0);
+}
+
+static int shut_down(int fd)
+{
+	int error = begin(FAKE_SHUT_DOWN);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error || !socket)
+		return error ? error : -EBADF;
+	socket->shut_down = true;
+	socket->peek = 0;
+	socket->send_error = -EPIPE;
+	return end(FAKE_SHUT_DOWN, 0);
+}
+
+static int replace(int hidden, int fd, bool close_on_exec)
+{
+	int error = begin(FAKE_REPLACE);
+
+	if (error)
+		return error;
+	cr_assert(fake_is_open(hidden));
+	put_on(fd, fake_socket_on(hidden), close_on_exec);
+	fake_close(hidden);
+	return end(FAKE_REPLACE, 0);
+}
+
+static void close_hidden(int hidden)
+{
+	begin(FAKE_CLOSE_HIDDEN);
+	fake_close(hidden);
+	end(FAKE_CLOSE_HIDDEN, 0);
+}
+
+static void yield(void)
+{
+	begin(FAKE_YIELD);
+	end(FAKE_YIELD, 0);
 }
 
 static void wake_all(_Atomic uint32_t *word)
@@ -477,6 +667,17 @@ const struct pool_os fake_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
+	.open_socket = open_hidden,
+	.bind = bind_to,
+	.connect = connect_to,
+	.await_connection = await_connection,
+	.send = send_to,
+	.half_close = half_close,
+	.shut_down = shut_down,
+	.look_ahead = look_ahead,
+	.replace = replace,
+	.close_hidden = close_hidden,
+	.yield = yield,
 	.wake_all = wake_all,
 	.note = note,
 };

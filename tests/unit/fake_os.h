@@ -17,6 +17,7 @@
 #define FAKE_HIDDEN_FIRST  128 /* hidden numbers are from here on */
 #define FAKE_REGISTRATIONS 16
 #define FAKE_OPTIONS       16
+#define FAKE_SENT_MOST     (256 * 1024)
 
 /* What an option is that nobody set; no option is like that by accident. */
 #define FAKE_DEFAULT 4711
@@ -46,6 +47,17 @@ enum fake_call {
 	FAKE_LOSE,
 	FAKE_FORGET,
 	FAKE_CLOSE_NUMBER,
+	FAKE_OPEN_SOCKET,
+	FAKE_BIND,
+	FAKE_CONNECT,
+	FAKE_AWAIT_CONNECTION,
+	FAKE_SEND,
+	FAKE_HALF_CLOSE,
+	FAKE_SHUT_DOWN,
+	FAKE_LOOK_AHEAD,
+	FAKE_REPLACE,
+	FAKE_CLOSE_HIDDEN,
+	FAKE_YIELD,
 	FAKE_WAKE_ALL,
 	FAKE_CALL_COUNT,
 };
@@ -61,11 +73,19 @@ struct fake_socket {
 	unsigned references;
 	uint64_t cookie;
 	int status_flags;
-	int peek;            /* what peek() says */
+	int family;          /* 0: of fake_socket() */
+	int peek;            /* what peek() says, where nothing has come */
 	socklen_t info_size; /* how much of info this kernel knows */
 	struct tcp_info info;
 	unsigned option_count;
 	struct fake_option options[FAKE_OPTIONS];
+	struct endpoint local, peer; /* of bind() and connect() */
+	bool half_closed, shut_down;
+	int send_error;     /* what a call of the program's that sends gets; 0: it sends */
+	const char *coming; /* what has come, and nobody has read */
+	size_t coming_len;
+	size_t sent_len;
+	uint8_t sent[FAKE_SENT_MOST]; /* all that was ever sent on it */
 };
 
 struct fake_descriptor {
@@ -87,6 +107,8 @@ struct fake {
 	uint64_t now_ms;
 	uint64_t last_cookie;
 	_Atomic uint32_t *last_woken; /* that wake_all() was called with */
+	size_t send_most;             /* that send() takes at once; 0: all */
+	long awaited_ms;              /* what await_connection() was given last */
 	unsigned signals_blocked;     /* calls of block_signals() without their other half */
 	uint32_t thread_id;
 	const struct pool *pool; /* whose lock is not to be held */
@@ -113,6 +135,13 @@ int fake_socket(void);
 void fake_replace(int fd);
 
 void fake_close(int fd);
+
+/* What the program's own calls do with the socket on fd: send(2), recv(2). */
+long fake_send(int fd, const void *data, size_t len);
+long fake_receive(int fd, void *data, size_t len);
+
+/* The peer says this, which has come. */
+void fake_say(int fd, const char *text, size_t len);
 
 static inline struct fake_socket *fake_socket_on(int fd)
 {
