@@ -965,6 +965,12 @@ static uint32_t keeps_ms(const struct http1 *http1)
 	return seconds > UINT32_MAX / 1000 ? UINT32_MAX : (seconds - 1) * 1000;
 }
 
+/* Half of its name is another host's. */
+static bool is_in_host(const struct message *request)
+{
+	return request->phase == NAMED_VALUE && request->header == HOST;
+}
+
 static struct tracker_facts facts(const void *state)
 {
 	const struct http1 *http1 = state;
@@ -975,7 +981,7 @@ static struct tracker_facts facts(const void *state)
 			      http1->request.phase != START && !head_is_over(&http1->request),
 		.lost = http1->lost,
 		.first_host = http1->first_host,
-		.host = http1->host,
+		.host = is_in_host(&http1->request) ? 0 : http1->host,
 		.keeps_ms = keeps_ms(http1),
 	};
 }
