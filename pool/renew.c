@@ -65,6 +65,7 @@ static void learn_failure(struct pool *pool, const struct connection *connection
 struct letter {
 	uint8_t *bytes;
 	uint32_t len, size;
+	_Atomic uint64_t *counter; /* of what it is for */
 };
 
 struct dialled {
@@ -135,6 +136,12 @@ static bool send_letter(const struct pool_os *os, const struct connection *conne
 
 /* ---- the exchange ---- */
 
+/* Has another call renewed it, or given it up? */
+static bool is_settled(struct call call)
+{
+	return connection_is_current(call) && connection_risk(call.connection) == RISK_NONE;
+}
+
 /* Keeps every other call off the number; false if that cannot be had, or is not wanted any more. */
 static bool begin(struct pool *pool, struct call call)
 {
@@ -171,14 +178,14 @@ static bool exchange(struct pool *pool, struct connection *connection, int fd,
 	return true;
 }
 
-static bool put_in_place(struct pool *pool, struct call call, int fd, const struct dialled *dialled,
+static int put_in_place(struct pool *pool, struct call call, int fd, const struct dialled *dialled,
 	const struct letter *letter)
 {
+	struct connection *connection = call.connection;
 	uint64_t signals = pool->os->block_signals();
-	bool done = begin(pool, call);
+	bool begun = begin(pool, call), done = false;
 
-	if (done) {
-		struct connection *connection = call.connection;
+	if (begun) {
 		/* Another thread may have sent more meanwhile. */
 		done = connection->kept_len == 0 && may_renew(pool, call, fd) &&
 		       exchange(pool, connection, fd, dialled, letter);
@@ -188,10 +195,12 @@ static bool put_in_place(struct pool *pool, struct call call, int fd, const stru
 		if (connection_end_connect(call))
 			pool_release(pool, connection);
 	}
-	if (!done)
+	if (done)
+		stats_count(letter->counter);
+	else
 		pool->os->close_hidden(dialled->number);
 	pool->os->restore_signals(signals);
-	return done;
+	return done || (!begun && is_settled(call)) ? RENEW_AGAIN : RENEW_NOT;
 }
 
 /* Takes what is kept out of the connection. */
@@ -201,7 +210,9 @@ static bool take_letter(struct call call, struct letter *letter)
 
 	if (!connection_claim(call))
 		return false;
-	*letter = (struct letter){connection->kept, connection->kept_len, connection->kept_size};
+	letter->bytes = connection->kept;
+	letter->len = connection->kept_len;
+	letter->size = connection->kept_size;
 	connection->kept = NULL;
 	connection->kept_len = connection->kept_size = 0;
 	/* If it has ended, whoever ends it is told by the caller's own call. */
@@ -226,11 +237,7 @@ static int renew_with(
 		os->close_hidden(dialled.number);
 		return RENEW_NOT;
 	}
-	if (put_in_place(pool, call, fd, &dialled, letter))
-		return RENEW_AGAIN;
-	return connection_is_current(call) && connection_risk(call.connection) == RISK_NONE
-		       ? RENEW_AGAIN
-		       : RENEW_NOT;
+	return put_in_place(pool, call, fd, &dialled, letter);
 }
 
 /* Those that say that there is no socket to be had, not that the server is not. */
@@ -243,10 +250,11 @@ static bool is_want_of_means(int error)
 /* is_alive: a server with few workers may be waiting for more on it, and take no new connection
  * before it has seen its end; so it ends first. That also makes another thread's call return which
  * waits on it. */
-static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, bool is_alive)
+static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, bool is_alive,
+	_Atomic uint64_t *counter)
 {
 	struct connection *connection = call.connection;
-	struct letter letter;
+	struct letter letter = {.counter = counter};
 
 	if (!may_renew(pool, call, fd) || !take_letter(call, &letter))
 		return RENEW_NOT;
@@ -324,10 +332,7 @@ int renew_before_sending(struct pool *pool, struct call call, int fd, const stru
 		return RENEW_NOT;
 	if (misfit == MISFIT_DEAD)
 		learn_failure(pool, connection);
-	int result = renew(pool, call, fd, not_to_wait, misfit != MISFIT_DEAD);
-	if (result == RENEW_AGAIN)
-		stats_count(&pool->stats.slipped_in);
-	return result;
+	return renew(pool, call, fd, not_to_wait, misfit != MISFIT_DEAD, &pool->stats.slipped_in);
 }
 
 /* ---- afterwards ---- */
@@ -348,9 +353,8 @@ static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait
 
 	learn_failure(pool, connection);
 	if (risk == RISK_UNUSED || (risk == RISK_KEPT && may_send_again(connection)))
-		result = renew(pool, call, fd, not_to_wait, false);
-	if (result == RENEW_AGAIN)
-		stats_count(risk == RISK_UNUSED ? &pool->stats.slipped_in : &pool->stats.replayed);
+		result = renew(pool, call, fd, not_to_wait, false,
+			risk == RISK_UNUSED ? &pool->stats.slipped_in : &pool->stats.replayed);
 	if (result == RENEW_NOT) {
 		/* The program sees it now. */
 		stats_count(&pool->stats.failed);
