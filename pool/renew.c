@@ -219,6 +219,31 @@ static bool take_letter(struct call call, struct letter *letter)
 	return !connection_unclaim(connection);
 }
 
+/* It has not gone anywhere: it may be sent when there is a connection to be had. */
+static void put_back(struct pool *pool, struct call call, struct letter *letter)
+{
+	struct connection *connection = call.connection;
+
+	if (!connection_claim(call))
+		return;
+	if (connection_risk(connection) == RISK_KEPT && connection->kept_len == 0) {
+		connection->kept = letter->bytes;
+		connection->kept_len = letter->len;
+		connection->kept_size = letter->size;
+		letter->bytes = NULL;
+	}
+	if (connection_unclaim(connection))
+		pool_release(pool, connection);
+}
+
+/* What is kept has been taken out by another call, which is about to send it again. */
+static int await_other(struct pool *pool, struct call call)
+{
+	for (int tries = 0; tries < PATIENCE && !is_settled(call); tries++)
+		pool->os->yield();
+	return is_settled(call) ? RENEW_AGAIN : RENEW_NOT;
+}
+
 static int renew_with(
 	struct pool *pool, struct call call, int fd, bool not_to_wait, const struct letter *letter)
 {
@@ -227,6 +252,8 @@ static int renew_with(
 
 	if (status_flags < 0)
 		return RENEW_NOT;
+	if (letter->len == 0 && connection_risk(call.connection) == RISK_KEPT)
+		return await_other(pool, call);
 	bool waits = !(status_flags & O_NONBLOCK) && !not_to_wait;
 	long wait_ms = waits ? -1 : letter->len > 0 ? RENEW_WAIT_MS : 0;
 	struct dialled dialled = dial(pool, call.connection, status_flags, wait_ms);
@@ -263,6 +290,12 @@ static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, 
 		pool->os->shut_down(fd);
 	int result = renew_with(pool, call, fd, not_to_wait, &letter);
 	atomic_fetch_sub(&connection->renewing, 1);
+	if (result < 0 && letter.len > 0)
+		put_back(pool, call, &letter);
+	else if (letter.len > 0 && connection_is_current(call) &&
+		 connection_risk(connection) == RISK_KEPT)
+		/* The rest of it alone must not be sent again. */
+		set_risk(connection, RISK_TAKEN);
 	kept_give(pool, letter.bytes, letter.size);
 	return is_want_of_means(result) ? RENEW_NOT : result;
 }
@@ -344,6 +377,21 @@ static bool may_send_again(const struct connection *connection)
 	return facts.repeatable || facts.unfinished;
 }
 
+/* What becomes of it now is for the program to see. */
+static void end_risk(struct pool *pool, struct call call, bool answered)
+{
+	struct connection *connection = call.connection;
+
+	if (!connection_claim(call))
+		return;
+	set_risk(connection, RISK_NONE);
+	kept_drop(pool, connection);
+	if (answered && connection->point)
+		learning_success(&connection->point->learning);
+	if (connection_unclaim(connection))
+		pool_release(pool, connection);
+}
+
 /* It is dead, or as good as dead. */
 static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait)
 {
@@ -356,9 +404,8 @@ static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait
 		result = renew(pool, call, fd, not_to_wait, false,
 			risk == RISK_UNUSED ? &pool->stats.slipped_in : &pool->stats.replayed);
 	if (result == RENEW_NOT) {
-		/* The program sees it now. */
 		stats_count(&pool->stats.failed);
-		set_risk(connection, RISK_NONE);
+		end_risk(pool, call, false);
 	}
 	return result;
 }
@@ -406,14 +453,7 @@ int renew_after_answer(struct pool *pool, struct call call, int fd, const uint8_
 		/* It is another's answer, or none: not for the program. */
 		return result == RENEW_NOT && mute && risk != RISK_UNUSED ? -ECONNRESET : result;
 	}
-	if (!connection_claim(call))
-		return RENEW_NOT;
-	set_risk(connection, RISK_NONE);
-	kept_drop(pool, connection);
-	if (connection->point)
-		learning_success(&connection->point->learning);
-	if (connection_unclaim(connection))
-		pool_release(pool, connection);
+	end_risk(pool, call, true);
 	return RENEW_NOT;
 }
 
