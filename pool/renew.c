@@ -54,7 +54,8 @@ static void learn_failure(struct pool *pool, const struct connection *connection
 
 	if (!point)
 		return;
-	learning_death(&point->learning, connection->idle_ms, now);
+	/* It was alive when it was taken, and has been idle in the program's hands since. */
+	learning_death(&point->learning, pool_idle_ms(connection, now), now);
 	if (learning_failure(&point->learning, now))
 		stats_count(&pool->stats.quarantined);
 }
@@ -312,13 +313,14 @@ enum misfit {
 
 static bool is_too_old(const struct pool *pool, const struct connection *connection)
 {
+	uint64_t now = pool->os->now_ms();
 	uint32_t keeps = connection->keeps_ms, learned = 0;
 
 	if (connection->point)
-		learned = learning_keeps_ms(&connection->point->learning, pool->os->now_ms());
+		learned = learning_keeps_ms(&connection->point->learning, now);
 	if (keeps == 0 || (learned > 0 && learned < keeps))
 		keeps = learned;
-	return connection->idle_ms > (keeps ? keeps : KEEPS_MS) / 2;
+	return pool_idle_ms(connection, now) > (keeps ? keeps : KEEPS_MS) / 2;
 }
 
 /* Not inlined, as it needs a copy of the tracker's state. */
