@@ -251,7 +251,8 @@ static int renew_with(
 	const struct pool_os *os = pool->os;
 	int status_flags = os->get_status_flags(fd);
 
-	if (status_flags < 0)
+	/* Signals are sent for the socket, not for the number: fcntl(2), F_SETOWN. */
+	if (status_flags < 0 || status_flags & O_ASYNC)
 		return RENEW_NOT;
 	if (letter->len == 0 && connection_risk(call.connection) == RISK_KEPT)
 		return await_other(pool, call);
@@ -290,7 +291,9 @@ static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, 
 	if (is_alive)
 		pool->os->shut_down(fd);
 	int result = renew_with(pool, call, fd, not_to_wait, &letter);
-	atomic_fetch_sub(&connection->renewing, 1);
+	/* If it has ended it may be another socket's by now. */
+	if (connection_is_current(call))
+		atomic_fetch_sub(&connection->renewing, 1);
 	if (result < 0 && letter.len > 0)
 		put_back(pool, call, &letter);
 	else if (letter.len > 0 && connection_is_current(call) &&
