@@ -67,6 +67,7 @@ struct letter {
 	uint8_t *bytes;
 	uint32_t len, size;
 	_Atomic uint64_t *counter; /* of what it is for */
+	bool is_alive;             /* the old one */
 };
 
 struct dialled {
@@ -100,18 +101,27 @@ static int connect_socket(const struct pool_os *os, const struct connection *con
 	return error;
 }
 
-/* wait_ms: 0 not at all, -1 as the socket's own connect() would. */
-static struct dialled dial(
-	struct pool *pool, const struct connection *connection, int status_flags, long wait_ms)
+/* Like the old one but not connected: its number, or -errno. */
+static int make_socket(const struct pool_os *os, const struct connection *connection)
 {
-	const struct pool_os *os = pool->os;
-	struct dialled dialled = {.number = os->open_socket(connection->family)};
+	int number = os->open_socket(connection->family);
 
-	if (dialled.number < 0)
-		return dialled;
-	int error = prepare_socket(os, connection, dialled.number);
+	if (number < 0)
+		return number;
+	int error = prepare_socket(os, connection, number);
 	if (error == 0)
-		error = connect_socket(os, connection, dialled.number, status_flags, wait_ms);
+		return number;
+	os->close_hidden(number);
+	return error;
+}
+
+/* wait_ms: 0 not at all, -1 as the socket's own connect() would. */
+static struct dialled dial(const struct pool_os *os, const struct connection *connection,
+	int number, int status_flags, long wait_ms)
+{
+	struct dialled dialled = {.number = number};
+	int error = connect_socket(os, connection, number, status_flags, wait_ms);
+
 	dialled.pending = error == -EINPROGRESS && wait_ms == 0;
 	dialled.cookie = proof_cookie(os, dialled.number);
 	if (error == 0 || dialled.pending)
@@ -237,6 +247,13 @@ static void put_back(struct pool *pool, struct call call, struct letter *letter)
 		pool_release(pool, connection);
 }
 
+/* Those that say that there is no socket to be had, not that the server is not. */
+static bool is_want_of_means(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM ||
+	       error == -EACCES || error == -EPERM;
+}
+
 /* What is kept has been taken out by another call, which is about to send it again. */
 static int await_other(struct pool *pool, struct call call)
 {
@@ -258,9 +275,18 @@ static int renew_with(
 		return await_other(pool, call);
 	bool waits = !(status_flags & O_NONBLOCK) && !not_to_wait;
 	long wait_ms = waits ? -1 : letter->len > 0 ? RENEW_WAIT_MS : 0;
-	struct dialled dialled = dial(pool, call.connection, status_flags, wait_ms);
+	int number = make_socket(os, call.connection);
+	if (number < 0)
+		return is_want_of_means(number) ? RENEW_NOT : number;
+	/* A server with few workers may be waiting for more on it, and take no new connection
+	 * before it has seen its end; so it ends first. That also makes another thread's call
+	 * return which waits on it. From here on there is no way back. */
+	if (letter->is_alive)
+		os->shut_down(fd);
+	struct dialled dialled = dial(os, call.connection, number, status_flags, wait_ms);
 	if (dialled.number < 0)
-		return dialled.number;
+		return !letter->is_alive && is_want_of_means(dialled.number) ? RENEW_NOT
+									     : dialled.number;
 	if (letter->len > 0 &&
 		!send_letter(os, call.connection, dialled.number, letter->bytes, letter->len)) {
 		os->close_hidden(dialled.number);
@@ -269,27 +295,15 @@ static int renew_with(
 	return put_in_place(pool, call, fd, &dialled, letter);
 }
 
-/* Those that say that there is no socket to be had, not that the server is not. */
-static bool is_want_of_means(int error)
-{
-	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM ||
-	       error == -EACCES || error == -EPERM;
-}
-
-/* is_alive: a server with few workers may be waiting for more on it, and take no new connection
- * before it has seen its end; so it ends first. That also makes another thread's call return which
- * waits on it. */
-static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, bool is_alive,
-	_Atomic uint64_t *counter)
+/* letter: nothing but what it is for. */
+static int renew(
+	struct pool *pool, struct call call, int fd, bool not_to_wait, struct letter letter)
 {
 	struct connection *connection = call.connection;
-	struct letter letter = {.counter = counter};
 
 	if (!may_renew(pool, call, fd) || !take_letter(call, &letter))
 		return RENEW_NOT;
 	atomic_fetch_add(&connection->renewing, 1);
-	if (is_alive)
-		pool->os->shut_down(fd);
 	int result = renew_with(pool, call, fd, not_to_wait, &letter);
 	/* If it has ended it may be another socket's by now. */
 	if (connection_is_current(call))
@@ -301,7 +315,7 @@ static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, 
 		/* The rest of it alone must not be sent again. */
 		set_risk(connection, RISK_TAKEN);
 	kept_give(pool, letter.bytes, letter.size);
-	return is_want_of_means(result) ? RENEW_NOT : result;
+	return result;
 }
 
 /* ---- before the first byte ---- */
@@ -370,7 +384,11 @@ int renew_before_sending(struct pool *pool, struct call call, int fd, const stru
 		return RENEW_NOT;
 	if (misfit == MISFIT_DEAD)
 		learn_failure(pool, connection);
-	return renew(pool, call, fd, not_to_wait, misfit != MISFIT_DEAD, &pool->stats.slipped_in);
+	const struct letter letter = {
+		.counter = &pool->stats.slipped_in,
+		.is_alive = misfit != MISFIT_DEAD,
+	};
+	return renew(pool, call, fd, not_to_wait, letter);
 }
 
 /* ---- afterwards ---- */
@@ -402,12 +420,14 @@ static int recover(struct pool *pool, struct call call, int fd, bool not_to_wait
 {
 	struct connection *connection = call.connection;
 	enum risk risk = connection_risk(connection);
+	const struct letter letter = {
+		.counter = risk == RISK_UNUSED ? &pool->stats.slipped_in : &pool->stats.replayed,
+	};
 	int result = RENEW_NOT;
 
 	learn_failure(pool, connection);
 	if (risk == RISK_UNUSED || (risk == RISK_KEPT && may_send_again(connection)))
-		result = renew(pool, call, fd, not_to_wait, false,
-			risk == RISK_UNUSED ? &pool->stats.slipped_in : &pool->stats.replayed);
+		result = renew(pool, call, fd, not_to_wait, letter);
 	if (result == RENEW_NOT) {
 		stats_count(&pool->stats.failed);
 		end_risk(pool, call, false);
