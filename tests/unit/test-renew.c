@@ -480,8 +480,9 @@ Test(renew, what_died_in_the_programs_hands_was_as_old_as_it_was_then)
 
 Test(renew, what_a_new_connection_would_have_got_is_passed_on)
 {
-	static const int errors[] = {
-		-ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, -ENETUNREACH, -EADDRNOTAVAIL, -EINTR};
+	/* EINPROGRESS: a blocking one's SO_SNDTIMEO was over. */
+	static const int errors[] = {-ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, -ENETUNREACH,
+		-EADDRNOTAVAIL, -EINTR, -EINPROGRESS};
 
 	for (size_t i = 0; i < COUNT(errors); i++) {
 		pool_with(settings_default());
@@ -499,6 +500,22 @@ Test(renew, what_a_new_connection_would_have_got_is_passed_on)
 		expect_settled(fd);
 		expect_books_in_order();
 	}
+}
+
+Test(renew, an_address_that_is_not_there_any_more_is_an_error)
+{
+	int fd = open_socket();
+	bind_socket(fd, 5);
+	connect_socket(fd, endpoint_number(1));
+	finish(fd);
+	fd = open_socket();
+	bind_socket(fd, 5);
+	cr_assert_neq(connect_socket(fd, endpoint_number(1)), TAKEN_NONE);
+	kill_it(fd);
+	fake.error[FAKE_BIND] = -EADDRNOTAVAIL;
+	cr_expect_eq(send_text(fd, GET), -EADDRNOTAVAIL);
+	cr_expect_eq(fake.calls[FAKE_CONNECT], 0);
+	expect_counted(0, 0, 0);
 }
 
 Test(renew, another_host_is_never_asked_for_on_the_old_one)
@@ -1189,6 +1206,19 @@ Test(renew, nor_is_what_becomes_so_while_the_new_one_connects)
 	}
 }
 
+/* What was opened in the midst of it has the epoch of now. */
+Test(renew, nor_is_what_is_made_while_somebody_makes_copies)
+{
+	use_and_close(1);
+	pool_begin_copy(&pool);
+	int fd = connected_to(1);
+	cr_assert_eq(pool.stats.reused, 1);
+	kill_it(fd);
+	cr_expect_eq(send_text(fd, GET), -EPIPE);
+	cr_expect_eq(fake.calls[FAKE_OPEN_SOCKET], 0);
+	pool_end_copy(&pool);
+}
+
 Test(renew, one_that_is_on_another_number_is_not_replaced)
 {
 	int fd = reused();
@@ -1353,6 +1383,19 @@ Test(renew, of_two_calls_that_find_it_dead_one_renews_it)
 	cr_expect_eq(pool.parked_count, 1);
 }
 
+Test(renew, of_two_that_wait_for_what_the_server_says_both_wait_on)
+{
+	int fd = contested = reused();
+
+	kill_it(fd);
+	other_call = connection_enter(connection_on(fd));
+	fake.after[FAKE_CONNECT] = read_in_other_call;
+	cr_expect_eq(receive(fd), -EAGAIN);
+	cr_expect_eq(other_result, -EAGAIN);
+	expect_counted(1, 0, 0);
+	expect_settled(fd);
+}
+
 /* One has what is to be sent again, and the other has nothing. */
 Test(renew, of_two_calls_that_want_it_sent_again_neither_loses_it)
 {
@@ -1412,6 +1455,12 @@ Test(renew, what_could_not_be_sent_again_yet_is_whole_the_next_time)
 		fake.error[FAKE_CONNECT] = errors[i];
 		cr_expect_eq(receive(fd), errors[i]);
 		fake.error[FAKE_CONNECT] = 0;
+		/* Its memory is not another's. */
+		int other = connected_to(2);
+		finish(other);
+		other = connected_to(2);
+		send_text(other, "OPTIONS * HTTP/1.1\r\nHost: other\r\n\r\n");
+		cr_assert_eq(connection_risk(connection_on(other)), RISK_KEPT);
 		cr_expect_eq(receive(fd), -EAGAIN);
 		expect_sent(fd, GET, "again");
 		expect_counted(0, 1, 0);
