@@ -98,12 +98,54 @@ static int connect_socket(const struct pool_os *os, const struct connection *con
 	return error;
 }
 
+/* The connection knows of it, as a signal handler may jump away while it connects. */
+static struct dialled make_socket(struct pool *pool, struct connection *connection)
+{
+	uint64_t signals = pool->os->block_signals();
+	struct dialled dialled = {.number = pool->os->open_socket(connection->family)};
+	int none = -1;
+
+	if (dialled.number >= 0) {
+		dialled.cookie = proof_cookie(pool->os, dialled.number);
+		/* Another thread may be at it, too. */
+		if (atomic_compare_exchange_strong(&connection->dialled, &none, dialled.number))
+			connection->dialled_cookie = dialled.cookie;
+	}
+	pool->os->restore_signals(signals);
+	return dialled;
+}
+
+/* It is the program's now. */
+static void forget(struct connection *connection, const struct dialled *dialled)
+{
+	int number = dialled->number;
+
+	atomic_compare_exchange_strong(&connection->dialled, &number, -1);
+}
+
+/* Its number is closed, if it is still its own. */
+static void give_up(struct pool *pool, struct connection *connection, const struct dialled *dialled)
+{
+	forget(connection, dialled);
+	if (proof_cookie(pool->os, dialled->number) == dialled->cookie)
+		pool->os->close_hidden(dialled->number);
+}
+
+void renew_abandon(struct pool *pool, struct connection *connection)
+{
+	int number = atomic_load_explicit(&connection->dialled, memory_order_relaxed);
+	const struct dialled dialled = {.number = number, .cookie = connection->dialled_cookie};
+
+	if (number >= 0)
+		give_up(pool, connection, &dialled);
+}
+
 /* wait_ms: 0 not at all, -1 as the socket's own connect() would. */
 static struct dialled dial(
-	struct pool *pool, const struct connection *connection, int status_flags, long wait_ms)
+	struct pool *pool, struct connection *connection, int status_flags, long wait_ms)
 {
 	const struct pool_os *os = pool->os;
-	struct dialled dialled = {.number = os->open_socket(connection->family)};
+	struct dialled dialled = make_socket(pool, connection);
 
 	if (dialled.number < 0)
 		return dialled;
@@ -111,10 +153,9 @@ static struct dialled dial(
 	if (error == 0)
 		error = connect_socket(os, connection, dialled.number, status_flags, wait_ms);
 	dialled.pending = error == -EINPROGRESS && wait_ms == 0;
-	dialled.cookie = proof_cookie(os, dialled.number);
 	if (error == 0 || dialled.pending)
 		return dialled;
-	os->close_hidden(dialled.number);
+	give_up(pool, connection, &dialled);
 	dialled.number = error;
 	return dialled;
 }
@@ -160,6 +201,7 @@ static bool exchange(struct pool *pool, struct connection *connection, int fd,
 		proof_cookie(os, dialled->number) != dialled->cookie ||
 		os->replace(dialled->number, fd, close_on_exec & FD_CLOEXEC) < 0)
 		return false;
+	forget(connection, dialled);
 	watches_restore(os, &connection->watches, fd);
 	connection_renewed(connection, dialled->cookie, os->now_ms());
 	if (connection->point)
@@ -175,9 +217,9 @@ static bool put_in_place(struct pool *pool, struct call call, int fd, const stru
 	const struct letter *letter)
 {
 	uint64_t signals = pool->os->block_signals();
-	bool done = begin(pool, call);
+	bool begun = begin(pool, call), done = false;
 
-	if (done) {
+	if (begun) {
 		struct connection *connection = call.connection;
 		/* Another thread may have sent more meanwhile. */
 		done = connection->kept_len == 0 && may_renew(pool, call, fd) &&
@@ -185,11 +227,11 @@ static bool put_in_place(struct pool *pool, struct call call, int fd, const stru
 		if (!done)
 			set_risk(connection, RISK_NONE);
 		kept_drop(pool, connection);
-		if (connection_end_connect(call))
-			pool_release(pool, connection);
 	}
 	if (!done)
-		pool->os->close_hidden(dialled->number);
+		give_up(pool, call.connection, dialled);
+	if (begun && connection_end_connect(call))
+		pool_release(pool, call.connection);
 	pool->os->restore_signals(signals);
 	return done;
 }
@@ -223,7 +265,7 @@ static int renew_with(
 		return dialled.number;
 	if (letter->len > 0 &&
 		!send_letter(os, call.connection, dialled.number, letter->bytes, letter->len)) {
-		os->close_hidden(dialled.number);
+		give_up(pool, call.connection, &dialled);
 		return RENEW_NOT;
 	}
 	if (put_in_place(pool, call, fd, &dialled, letter))
@@ -263,6 +305,7 @@ static int renew(struct pool *pool, struct call call, int fd, bool not_to_wait, 
 
 enum misfit {
 	MISFIT_NONE,
+	MISFIT_UNSEEN, /* nothing is known of it */
 	MISFIT_DEAD,
 	MISFIT_OTHER_HOST,
 	MISFIT_OTHER_PROTOCOL,
@@ -304,24 +347,49 @@ __attribute__((noinline)) static enum misfit fits(const struct pool *pool,
 static enum misfit look(const struct pool *pool, const struct connection *connection, int fd,
 	const struct iovec *vector, size_t count)
 {
-	enum risk risk = connection_risk(connection);
-
-	if (risk == RISK_UNUSED && pool->os->peek(fd) != -EAGAIN)
-		return MISFIT_DEAD;
-	/* The host may stand in a later piece than the first: nobody has acted on that. */
-	if (risk == RISK_UNUSED ||
-		(risk == RISK_KEPT && facts_of(connection, connection->tracker_state).unfinished))
+	if (connection_risk(connection) == RISK_KEPT) {
+		/* The host may stand in a later piece than the first: nobody has acted on that. */
+		bool unfinished = facts_of(connection, connection->tracker_state).unfinished;
+		enum misfit misfit =
+			unfinished ? fits(pool, connection, vector, count) : MISFIT_NONE;
+		return misfit == MISFIT_OLD ? MISFIT_NONE : misfit;
+	}
+	const struct proof_flow flow = proof_flow(pool->os, connection, fd);
+	if (!flow.all_sent_seen)
+		return MISFIT_UNSEEN;
+	if (flow.open && flow.quiet)
 		return fits(pool, connection, vector, count);
-	return MISFIT_NONE;
+	/* Where it is open, and nothing is there to be read, somebody else has read it. */
+	return flow.open && pool->os->peek(fd) == -EAGAIN ? MISFIT_UNSEEN : MISFIT_DEAD;
+}
+
+/* What is done with the socket is not seen, or it is another one: things take their course. */
+static int keep_off(struct pool *pool, struct call call)
+{
+	struct connection *connection = call.connection;
+
+	if (!connection_claim(call))
+		return RENEW_NOT;
+	set_risk(connection, RISK_NONE);
+	kept_drop(pool, connection);
+	if (connection_unclaim(connection))
+		pool_release(pool, connection);
+	return RENEW_NOT;
 }
 
 int renew_before_sending(struct pool *pool, struct call call, int fd, const struct iovec *vector,
 	size_t count, bool not_to_wait)
 {
 	struct connection *connection = call.connection;
+	enum risk risk = connection_risk(connection);
+
+	if (risk != RISK_UNUSED && risk != RISK_KEPT)
+		return RENEW_NOT;
 	enum misfit misfit = look(pool, connection, fd, vector, count);
 	if (misfit == MISFIT_NONE)
 		return RENEW_NOT;
+	if (misfit == MISFIT_UNSEEN)
+		return keep_off(pool, call);
 	if (misfit == MISFIT_DEAD)
 		learn_failure(pool, connection);
 	int result = renew(pool, call, fd, not_to_wait, misfit != MISFIT_DEAD);
@@ -367,13 +435,13 @@ static bool says_timeout(const uint8_t *data, size_t len)
 }
 
 /* Something came before the end: an answer to what was sent? */
-static bool is_answered(const struct pool *pool, const struct connection *connection, int fd)
+static bool is_answered(const struct pool *pool, const struct connection *connection, int fd,
+	const struct proof_flow *flow)
 {
 	uint8_t data[12];
 	long len = pool->os->look_ahead(fd, data, sizeof(data));
 
-	return connection_risk(connection) != RISK_UNUSED &&
-	       proof_was_heard(pool->os, connection, fd) &&
+	return connection_risk(connection) != RISK_UNUSED && flow->heard &&
 	       !(len > 0 && says_timeout(data, (size_t)len));
 }
 
@@ -383,9 +451,12 @@ int renew_after_failure(struct pool *pool, struct call call, int fd, bool not_to
 
 	if (connection_risk(connection) == RISK_NONE)
 		return RENEW_NOT;
-	/* A call that asked for no bytes, or there are some left. */
+	const struct proof_flow flow = proof_flow(pool->os, connection, fd);
 	int next = pool->os->peek(fd);
-	if (next == -EAGAIN || (next > 0 && is_answered(pool, connection, fd)))
+	if (!flow.all_sent_seen || (!flow.quiet && next <= 0))
+		return keep_off(pool, call);
+	/* A call that asked for no bytes, or there are some left. */
+	if (next == -EAGAIN || (next > 0 && is_answered(pool, connection, fd, &flow)))
 		return RENEW_NOT;
 	return recover(pool, call, fd, not_to_wait);
 }
@@ -395,22 +466,21 @@ int renew_after_answer(struct pool *pool, struct call call, int fd, const uint8_
 {
 	struct connection *connection = call.connection;
 	enum risk risk = connection_risk(connection);
-	bool mute = risk == RISK_UNUSED || !proof_was_heard(pool->os, connection, fd);
 
+	if (risk == RISK_NONE)
+		return RENEW_NOT;
+	const struct proof_flow flow = proof_flow(pool->os, connection, fd);
+	if (!flow.all_sent_seen)
+		return keep_off(pool, call);
+	bool mute = risk == RISK_UNUSED || !flow.heard;
 	if (mute || (risk == RISK_KEPT && says_timeout(data, len))) {
 		int result = recover(pool, call, fd, not_to_wait);
 		/* It is another's answer, or none: not for the program. */
 		return result == RENEW_NOT && mute && risk != RISK_UNUSED ? -ECONNRESET : result;
 	}
-	if (!connection_claim(call))
-		return RENEW_NOT;
-	set_risk(connection, RISK_NONE);
-	kept_drop(pool, connection);
 	if (connection->point)
 		learning_success(&connection->point->learning);
-	if (connection_unclaim(connection))
-		pool_release(pool, connection);
-	return RENEW_NOT;
+	return keep_off(pool, call);
 }
 
 bool renew_sent(struct pool *pool, struct call call, const struct iovec *vector, size_t total)
