@@ -226,6 +226,7 @@ void connection_reset(
 	atomic_store_explicit(&connection->hidden, -1, memory_order_relaxed);
 	atomic_store_explicit(&connection->risk, RISK_NONE, memory_order_relaxed);
 	atomic_store_explicit(&connection->renewing, 0, memory_order_relaxed);
+	atomic_store_explicit(&connection->dialled, -1, memory_order_relaxed);
 	connection->half_closed = false;
 	connection->sent_before = 0;
 	connection->idle_ms = connection->keeps_ms = 0;

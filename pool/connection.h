@@ -77,6 +77,11 @@ struct connection {
 	uint32_t idle_ms;        /* for which it was parked before this use */
 	uint32_t keeps_ms;       /* what its server announced; 0: nothing */
 
+	/* The socket that is to take the place of this one; -1: none. Who jumps out of the call
+	 * that makes it leaves it to pool_release(). */
+	_Atomic int dialled;
+	uint64_t dialled_cookie;
+
 	/* What was sent in this use, while RISK_KEPT: pool/kept.h */
 	uint8_t *kept;
 	uint32_t kept_len, kept_size;

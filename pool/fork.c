@@ -58,6 +58,7 @@ static void inherit(struct pool *pool, struct connection *connection)
 			pool->os->lose(connection);
 	}
 	connection->point = NULL;
+	atomic_store(&connection->dialled, -1);
 	connection->kept = NULL;
 	connection->kept_len = connection->kept_size = 0;
 	atomic_store(&connection->turn, TURN_NONE);

@@ -4,6 +4,7 @@
 
 #include "pool/layout.h"
 #include "pool/pool_private.h"
+#include "pool/renew.h"
 #include "pool/turn.h"
 
 /* Bytes that are mapped at a time. */
@@ -171,6 +172,7 @@ struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch)
 void pool_release(struct pool *pool, struct connection *connection)
 {
 	kept_drop(pool, connection);
+	renew_abandon(pool, connection);
 	connection_end(connection);
 	connection->parked_ms = pool->os->now_ms();
 	if (pool_enter(pool)) {

@@ -101,34 +101,74 @@ static int connect_socket(const struct pool_os *os, const struct connection *con
 	return error;
 }
 
-/* Like the old one but not connected: its number, or -errno. */
-static int make_socket(const struct pool_os *os, const struct connection *connection)
+/* The connection knows of it, as a signal handler may jump away while it connects. */
+static struct dialled open_socket(struct pool *pool, struct connection *connection)
 {
-	int number = os->open_socket(connection->family);
+	uint64_t signals = pool->os->block_signals();
+	struct dialled dialled = {.number = pool->os->open_socket(connection->family)};
+	int none = -1;
 
-	if (number < 0)
-		return number;
-	int error = prepare_socket(os, connection, number);
-	if (error == 0)
-		return number;
-	os->close_hidden(number);
-	return error;
+	if (dialled.number >= 0) {
+		dialled.cookie = proof_cookie(pool->os, dialled.number);
+		/* Another thread may be at it, too. */
+		if (atomic_compare_exchange_strong(&connection->dialled, &none, dialled.number))
+			connection->dialled_cookie = dialled.cookie;
+	}
+	pool->os->restore_signals(signals);
+	return dialled;
+}
+
+/* It is the program's now. */
+static void forget(struct connection *connection, const struct dialled *dialled)
+{
+	int number = dialled->number;
+
+	atomic_compare_exchange_strong(&connection->dialled, &number, -1);
+}
+
+/* Its number is closed, if it is still its own. */
+static void give_up(struct pool *pool, struct connection *connection, const struct dialled *dialled)
+{
+	forget(connection, dialled);
+	if (proof_cookie(pool->os, dialled->number) == dialled->cookie)
+		pool->os->close_hidden(dialled->number);
+}
+
+void renew_abandon(struct pool *pool, struct connection *connection)
+{
+	int number = atomic_load_explicit(&connection->dialled, memory_order_relaxed);
+	const struct dialled dialled = {.number = number, .cookie = connection->dialled_cookie};
+
+	if (number >= 0)
+		give_up(pool, connection, &dialled);
+}
+
+/* Like the old one, but not connected. */
+static struct dialled make_socket(struct pool *pool, struct connection *connection)
+{
+	struct dialled dialled = open_socket(pool, connection);
+
+	if (dialled.number < 0)
+		return dialled;
+	int error = prepare_socket(pool->os, connection, dialled.number);
+	if (error < 0) {
+		give_up(pool, connection, &dialled);
+		dialled.number = error;
+	}
+	return dialled;
 }
 
 /* wait_ms: 0 not at all, -1 as the socket's own connect() would. */
-static struct dialled dial(const struct pool_os *os, const struct connection *connection,
-	int number, int status_flags, long wait_ms)
+static void dial(struct pool *pool, struct connection *connection, struct dialled *dialled,
+	int status_flags, long wait_ms)
 {
-	struct dialled dialled = {.number = number};
-	int error = connect_socket(os, connection, number, status_flags, wait_ms);
+	int error = connect_socket(pool->os, connection, dialled->number, status_flags, wait_ms);
 
-	dialled.pending = error == -EINPROGRESS && wait_ms == 0;
-	dialled.cookie = proof_cookie(os, dialled.number);
-	if (error == 0 || dialled.pending)
-		return dialled;
-	os->close_hidden(dialled.number);
-	dialled.number = error;
-	return dialled;
+	dialled->pending = error == -EINPROGRESS && wait_ms == 0;
+	if (error == 0 || dialled->pending)
+		return;
+	give_up(pool, connection, dialled);
+	dialled->number = error;
 }
 
 /* Only what is wholly there can be answered; a socket that takes no more in time is given up. */
@@ -178,6 +218,7 @@ static bool exchange(struct pool *pool, struct connection *connection, int fd,
 		proof_cookie(os, dialled->number) != dialled->cookie ||
 		os->replace(dialled->number, fd, close_on_exec & FD_CLOEXEC) < 0)
 		return false;
+	forget(connection, dialled);
 	watches_restore(os, &connection->watches, fd);
 	connection_renewed(connection, dialled->cookie, os->now_ms());
 	if (connection->point)
@@ -203,13 +244,13 @@ static int put_in_place(struct pool *pool, struct call call, int fd, const struc
 		if (!done)
 			set_risk(connection, RISK_NONE);
 		kept_drop(pool, connection);
-		if (connection_end_connect(call))
-			pool_release(pool, connection);
 	}
 	if (done)
 		stats_count(letter->counter);
 	else
-		pool->os->close_hidden(dialled->number);
+		give_up(pool, connection, dialled);
+	if (begun && connection_end_connect(call))
+		pool_release(pool, connection);
 	pool->os->restore_signals(signals);
 	return done || (!begun && is_settled(call)) ? RENEW_AGAIN : RENEW_NOT;
 }
@@ -275,21 +316,21 @@ static int renew_with(
 		return await_other(pool, call);
 	bool waits = !(status_flags & O_NONBLOCK) && !not_to_wait;
 	long wait_ms = waits ? -1 : letter->len > 0 ? RENEW_WAIT_MS : 0;
-	int number = make_socket(os, call.connection);
-	if (number < 0)
-		return is_want_of_means(number) ? RENEW_NOT : number;
+	struct dialled dialled = make_socket(pool, call.connection);
+	if (dialled.number < 0)
+		return is_want_of_means(dialled.number) ? RENEW_NOT : dialled.number;
 	/* A server with few workers may be waiting for more on it, and take no new connection
 	 * before it has seen its end; so it ends first. That also makes another thread's call
 	 * return which waits on it. From here on there is no way back. */
 	if (letter->is_alive)
 		os->shut_down(fd);
-	struct dialled dialled = dial(os, call.connection, number, status_flags, wait_ms);
+	dial(pool, call.connection, &dialled, status_flags, wait_ms);
 	if (dialled.number < 0)
 		return !letter->is_alive && is_want_of_means(dialled.number) ? RENEW_NOT
 									     : dialled.number;
 	if (letter->len > 0 &&
 		!send_letter(os, call.connection, dialled.number, letter->bytes, letter->len)) {
-		os->close_hidden(dialled.number);
+		give_up(pool, call.connection, &dialled);
 		return RENEW_NOT;
 	}
 	return put_in_place(pool, call, fd, &dialled, letter);
@@ -322,6 +363,7 @@ static int renew(
 
 enum misfit {
 	MISFIT_NONE,
+	MISFIT_UNSEEN, /* nothing is known of it */
 	MISFIT_DEAD,
 	MISFIT_OTHER_HOST,
 	MISFIT_OTHER_PROTOCOL,
@@ -364,24 +406,57 @@ __attribute__((noinline)) static enum misfit fits(const struct pool *pool,
 static enum misfit look(const struct pool *pool, const struct connection *connection, int fd,
 	const struct iovec *vector, size_t count)
 {
-	enum risk risk = connection_risk(connection);
-
-	if (risk == RISK_UNUSED && pool->os->peek(fd) != -EAGAIN)
-		return MISFIT_DEAD;
-	/* The host may stand in a later piece than the first: nobody has acted on that. */
-	if (risk == RISK_UNUSED ||
-		(risk == RISK_KEPT && facts_of(connection, connection->tracker_state).unfinished))
+	if (connection_risk(connection) == RISK_KEPT) {
+		/* The host may stand in a later piece than the first: nobody has acted on that. */
+		bool unfinished = facts_of(connection, connection->tracker_state).unfinished;
+		enum misfit misfit =
+			unfinished ? fits(pool, connection, vector, count) : MISFIT_NONE;
+		return misfit == MISFIT_OLD ? MISFIT_NONE : misfit;
+	}
+	const struct proof_flow flow = proof_flow(pool->os, connection, fd);
+	if (!flow.all_sent_seen)
+		return MISFIT_UNSEEN;
+	if (flow.open && flow.quiet)
 		return fits(pool, connection, vector, count);
-	return MISFIT_NONE;
+	/* Where it is open, and nothing is there to be read, somebody else has read it. */
+	return flow.open && pool->os->peek(fd) == -EAGAIN ? MISFIT_UNSEEN : MISFIT_DEAD;
+}
+
+/* What becomes of it now is for the program to see. */
+static void end_risk(struct pool *pool, struct call call, bool answered)
+{
+	struct connection *connection = call.connection;
+
+	if (!connection_claim(call))
+		return;
+	set_risk(connection, RISK_NONE);
+	kept_drop(pool, connection);
+	if (answered && connection->point)
+		learning_success(&connection->point->learning);
+	if (connection_unclaim(connection))
+		pool_release(pool, connection);
+}
+
+/* What is done with the socket is not seen, or it is another one: things take their course. */
+static int keep_off(struct pool *pool, struct call call)
+{
+	end_risk(pool, call, false);
+	return RENEW_NOT;
 }
 
 int renew_before_sending(struct pool *pool, struct call call, int fd, const struct iovec *vector,
 	size_t count, bool not_to_wait)
 {
 	struct connection *connection = call.connection;
+	enum risk risk = connection_risk(connection);
+
+	if (risk != RISK_UNUSED && risk != RISK_KEPT)
+		return RENEW_NOT;
 	enum misfit misfit = look(pool, connection, fd, vector, count);
 	if (misfit == MISFIT_NONE)
 		return RENEW_NOT;
+	if (misfit == MISFIT_UNSEEN)
+		return keep_off(pool, call);
 	if (misfit == MISFIT_DEAD)
 		learn_failure(pool, connection);
 	const struct letter letter = {
@@ -398,21 +473,6 @@ static bool may_send_again(const struct connection *connection)
 	const struct tracker_facts facts = facts_of(connection, connection->tracker_state);
 
 	return facts.repeatable || facts.unfinished;
-}
-
-/* What becomes of it now is for the program to see. */
-static void end_risk(struct pool *pool, struct call call, bool answered)
-{
-	struct connection *connection = call.connection;
-
-	if (!connection_claim(call))
-		return;
-	set_risk(connection, RISK_NONE);
-	kept_drop(pool, connection);
-	if (answered && connection->point)
-		learning_success(&connection->point->learning);
-	if (connection_unclaim(connection))
-		pool_release(pool, connection);
 }
 
 /* It is dead, or as good as dead. */
@@ -443,13 +503,13 @@ static bool says_timeout(const uint8_t *data, size_t len)
 }
 
 /* Something came before the end: an answer to what was sent? */
-static bool is_answered(const struct pool *pool, const struct connection *connection, int fd)
+static bool is_answered(const struct pool *pool, const struct connection *connection, int fd,
+	const struct proof_flow *flow)
 {
 	uint8_t data[12];
 	long len = pool->os->look_ahead(fd, data, sizeof(data));
 
-	return connection_risk(connection) != RISK_UNUSED &&
-	       proof_was_heard(pool->os, connection, fd) &&
+	return connection_risk(connection) != RISK_UNUSED && flow->heard &&
 	       !(len > 0 && says_timeout(data, (size_t)len));
 }
 
@@ -459,9 +519,12 @@ int renew_after_failure(struct pool *pool, struct call call, int fd, bool not_to
 
 	if (connection_risk(connection) == RISK_NONE)
 		return RENEW_NOT;
-	/* A call that asked for no bytes, or there are some left. */
+	const struct proof_flow flow = proof_flow(pool->os, connection, fd);
 	int next = pool->os->peek(fd);
-	if (next == -EAGAIN || (next > 0 && is_answered(pool, connection, fd)))
+	if (!flow.all_sent_seen || (!flow.quiet && next <= 0))
+		return keep_off(pool, call);
+	/* A call that asked for no bytes, or there are some left. */
+	if (next == -EAGAIN || (next > 0 && is_answered(pool, connection, fd, &flow)))
 		return RENEW_NOT;
 	return recover(pool, call, fd, not_to_wait);
 }
@@ -471,8 +534,13 @@ int renew_after_answer(struct pool *pool, struct call call, int fd, const uint8_
 {
 	struct connection *connection = call.connection;
 	enum risk risk = connection_risk(connection);
-	bool mute = risk == RISK_UNUSED || !proof_was_heard(pool->os, connection, fd);
 
+	if (risk == RISK_NONE)
+		return RENEW_NOT;
+	const struct proof_flow flow = proof_flow(pool->os, connection, fd);
+	if (!flow.all_sent_seen)
+		return keep_off(pool, call);
+	bool mute = risk == RISK_UNUSED || !flow.heard;
 	if (mute || (risk == RISK_KEPT && says_timeout(data, len))) {
 		int result = recover(pool, call, fd, not_to_wait);
 		/* It is another's answer, or none: not for the program. */

@@ -50,6 +50,9 @@ int renew_after_failure(struct pool *pool, struct call call, int fd, bool not_to
 int renew_after_answer(struct pool *pool, struct call call, int fd, const uint8_t *data, size_t len,
 	bool not_to_wait);
 
+/* The connection has ended: what somebody who jumped out of all this has left behind is closed. */
+void renew_abandon(struct pool *pool, struct connection *connection);
+
 /* These bytes were sent while the connection was at risk: what connection_moved() does, and its
  * result. */
 bool renew_sent(struct pool *pool, struct call call, const struct iovec *vector, size_t total);

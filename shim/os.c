@@ -271,8 +271,8 @@ static int hide(struct connection *connection, int fd)
 	return number;
 }
 
-/* It is closed before it is forgotten: as long as it is open nobody else can close it. Whoever has a
- * file there in the next instant is told from us by the socket's identity. */
+/* It is closed before it is forgotten: as long as it is open nobody else can close it. Whoever has
+ * a file there in the next instant is told from us by the socket's identity. */
 static void discard(struct connection *connection)
 {
 	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);

@@ -97,8 +97,13 @@ ssize_t renewal_send(struct call call, int fd, const struct iovec *vector, size_
 	while (result == 0) {
 		/* A signal is not for a failure that the program does not see. */
 		result = libc()->sendmsg(fd, &message, flags | MSG_NOSIGNAL);
-		if (result >= 0 || (errno != EPIPE && errno != ECONNRESET))
+		if (result >= 0 || (errno != EPIPE && errno != ECONNRESET && errno != ENOTSOCK))
 			return result;
+		/* Somebody has put a file there, unseen; then this was write(), as like as not. */
+		if (errno == ENOTSOCK && flags == 0) {
+			errno = saved_errno;
+			return libc()->writev(fd, vector, (int)count);
+		}
 		int error = errno;
 		int answer = is_at_risk(call) ? renew_after_failure(&process_pool, call, fd,
 							flags & MSG_DONTWAIT)

@@ -368,6 +368,7 @@ long fake_send(int fd, const void *data, size_t len)
 	cr_assert_leq(len, FAKE_SENT_MOST - socket->sent_len);
 	memcpy(socket->sent + socket->sent_len, data, len);
 	socket->sent_len += len;
+	socket->info.tcpi_bytes_sent += len;
 	socket->info.tcpi_bytes_acked += len;
 	return (long)len;
 }
@@ -551,6 +552,7 @@ static int shut_down(int fd)
 	if (error || !socket)
 		return error ? error : -EBADF;
 	socket->shut_down = true;
+	socket->info.tcpi_state = FAKE_FIN_WAIT;
 	socket->peek = 0;
 	socket->send_error = -EPIPE;
 	return end(FAKE_SHUT_DOWN, 0);

@@ -24,6 +24,7 @@
 
 #define FAKE_ESTABLISHED 1
 #define FAKE_SYN_SENT    2
+#define FAKE_FIN_WAIT    4
 #define FAKE_CLOSE       7
 #define FAKE_CLOSE_WAIT  8
 

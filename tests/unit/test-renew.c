@@ -51,8 +51,14 @@ static void make_non_blocking(int fd)
 /* The peer has closed it, or has reset it: what receiving, and sending, says. */
 static void kill_with(int fd, int receiving, int sending)
 {
-	fake_socket_on(fd)->peek = receiving;
-	fake_socket_on(fd)->send_error = sending;
+	struct fake_socket *socket = fake_socket_on(fd);
+
+	/* The FIN is counted as a byte. */
+	if (receiving == 0 && socket->peek == -EAGAIN)
+		socket->info.tcpi_bytes_received++;
+	socket->info.tcpi_state = receiving == 0 ? FAKE_CLOSE_WAIT : FAKE_CLOSE;
+	socket->peek = receiving;
+	socket->send_error = sending;
 }
 
 static void kill_it(int fd)
@@ -172,7 +178,8 @@ Test(renew, one_that_is_found_dead_by_a_last_look_is_replaced)
 		pool_with(settings_default());
 		int fd = reused();
 		uint64_t dead = cookie_on(fd);
-		fake_socket_on(fd)->peek = rows[i].peek;
+		if (rows[i].peek != -EAGAIN)
+			kill_with(fd, rows[i].peek, -EPIPE);
 		fake_say(fd, rows[i].coming, strlen(rows[i].coming));
 		cr_expect_eq(send_text(fd, POST), (long)sizeof(POST) - 1, "%s", rows[i].claim);
 		cr_expect_neq(cookie_on(fd), dead, "%s", rows[i].claim);
@@ -830,6 +837,8 @@ Test(renew, what_nobody_saw_is_never_repeated)
 
 	cr_assert_not(renew_sent(&pool, call, NULL, 100));
 	connection_leave(call);
+	fake_socket_on(fd)->info.tcpi_bytes_sent += 100;
+	fake_socket_on(fd)->info.tcpi_bytes_acked += 100;
 	kill_it(fd);
 	cr_expect_eq(receive(fd), 0);
 	cr_expect_eq(fake.calls[FAKE_OPEN_SOCKET], 0);
@@ -1270,6 +1279,96 @@ Test(renew, a_number_that_was_closed_meanwhile_is_not_opened_again)
 	expect_settled(fd);
 }
 
+static void replace_hidden(void)
+{
+	cr_assert(fake_is_open(FAKE_HIDDEN_FIRST));
+	fake_replace(FAKE_HIDDEN_FIRST);
+}
+
+Test(renew, a_hidden_number_that_is_anothers_meanwhile_is_neither_used_nor_closed)
+{
+	static const enum fake_call moments[] = {FAKE_CONNECT, FAKE_SEND};
+
+	for (size_t i = 0; i < COUNT(moments); i++) {
+		pool_with(settings_default());
+		int fd = reused();
+		uint64_t cookie = cookie_on(fd);
+		send_text(fd, GET);
+		kill_it(fd);
+		fake.after[moments[i]] = replace_hidden;
+		cr_expect_eq(receive(fd), 0);
+		cr_expect_eq(cookie_on(fd), cookie);
+		cr_expect_eq(fake.calls[FAKE_CLOSE_HIDDEN], 0);
+		cr_assert(fake_is_open(FAKE_HIDDEN_FIRST));
+		fake_close(FAKE_HIDDEN_FIRST);
+		expect_settled(fd);
+	}
+}
+
+/* ---- what was done unseen ---- */
+
+static void send_unseen(int fd)
+{
+	fake_socket_on(fd)->info.tcpi_bytes_sent += 5;
+}
+
+static void leave_unsent_unseen(int fd)
+{
+	fake_socket_on(fd)->info.tcpi_notsent_bytes += 5;
+}
+
+static void receive_unseen(int fd)
+{
+	fake_socket_on(fd)->info.tcpi_bytes_received += 5;
+}
+
+static void know_no_numbers(int fd)
+{
+	fake_socket_on(fd)->info_size = offsetof(struct tcp_info, tcpi_bytes_retrans);
+}
+
+Test(renew, what_was_done_unseen_is_none_of_its_business)
+{
+	static void (*const deeds[])(int fd) = {
+		send_unseen, leave_unsent_unseen, receive_unseen, know_no_numbers};
+
+	for (size_t i = 0; i < COUNT(deeds) * 2; i++) {
+		void (*deed)(int fd) = deeds[i / 2];
+		bool sent = i % 2;
+		pool_with(settings_default());
+		int fd = reused();
+		uint64_t cookie = cookie_on(fd);
+		if (sent)
+			send_text(fd, GET);
+		if (sent || deed != receive_unseen)
+			kill_it(fd);
+		deed(fd);
+		cr_expect_eq(sent ? receive(fd) : send_text(fd, GET),
+			sent                     ? 0
+			: deed == receive_unseen ? (long)sizeof(GET) - 1
+						 : -EPIPE);
+		cr_expect_eq(cookie_on(fd), cookie, "%zu", i);
+		cr_expect_eq(fake.calls[FAKE_OPEN_SOCKET], 0, "%zu", i);
+		cr_expect_eq(pool.stats.quarantined, 0, "%zu", i);
+		expect_counted(0, 0, 0);
+		expect_settled(fd);
+	}
+}
+
+Test(renew, what_was_sent_twice_by_the_kernel_was_sent_once)
+{
+	int fd = reused();
+	uint64_t cookie = cookie_on(fd);
+
+	send_text(fd, GET);
+	fake_socket_on(fd)->info.tcpi_bytes_sent += 100;
+	fake_socket_on(fd)->info.tcpi_bytes_retrans += 100;
+	kill_it(fd);
+	cr_expect_eq(receive(fd), -EAGAIN);
+	cr_expect_neq(cookie_on(fd), cookie);
+	expect_counted(0, 1, 0);
+}
+
 static void end_contested(void)
 {
 	struct connection *connection = connection_on(contested);
@@ -1665,8 +1764,8 @@ Test(renew, whatever_call_fails_no_number_is_left_and_the_program_has_its_socket
 {
 	static const enum fake_call calls[] = {FAKE_GET_STATUS_FLAGS, FAKE_OPEN_SOCKET,
 		FAKE_SET_OPTION, FAKE_BIND, FAKE_SET_STATUS_FLAGS, FAKE_CONNECT,
-		FAKE_AWAIT_CONNECTION, FAKE_GET_OPTION, FAKE_SEND, FAKE_HALF_CLOSE,
-		FAKE_GET_DESCRIPTOR_FLAGS, FAKE_REPLACE, FAKE_WATCH, FAKE_PEEK, FAKE_LOOK_AHEAD};
+		FAKE_AWAIT_CONNECTION, FAKE_SEND, FAKE_HALF_CLOSE, FAKE_GET_DESCRIPTOR_FLAGS,
+		FAKE_REPLACE, FAKE_WATCH, FAKE_PEEK, FAKE_LOOK_AHEAD};
 
 	for (size_t i = 0; i < COUNT(calls) * 4; i++) {
 		enum fake_call failing = calls[i / 4];
