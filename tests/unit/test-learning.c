@@ -127,6 +127,9 @@ Test(learning, a_success_halves_the_next_one_but_a_second_is_the_least)
 	for (int i = 0; i < 3; i++)
 		learning_success(&learning);
 	cr_expect_eq(fail_again(&now), 2000);
+	for (int i = 0; i < 3; i++)
+		learning_success(&learning);
+	cr_expect_eq(fail_again(&now), 1000, "not half of it");
 	for (int i = 0; i < 40; i++)
 		learning_success(&learning);
 	cr_expect_eq(fail_again(&now), 1000);
@@ -204,12 +207,17 @@ Test(learned, what_was_learned_is_tried_again_after_ten_minutes)
 
 Test(learned, those_that_have_become_too_old_are_closed_when_others_are_parked)
 {
-	lose_one_after(1, 5000);
+	use_and_close(2);
+	int fd = connected_to(1);
+	finish(fd);
+	fake_socket_on(atomic_load(&pool.parked->hidden))->peek = 0;
+	fake.now_ms += 5000;
+	close_socket(connected_to(1));
 	use_and_close(1);
 	fake.now_ms += 4001;
-	use_and_close(2);
-	cr_expect_eq(discarded(DISCARDED_IDLE), 1);
-	cr_expect_eq(pool.parked_count, 1);
+	use_and_close(3);
+	cr_expect_eq(discarded(DISCARDED_IDLE), 1, "also where an older one of another is not");
+	cr_expect_eq(pool.parked_count, 2);
 }
 
 #define KEEPS_5 "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=5\r\n\r\n"

@@ -230,6 +230,7 @@ Test(renew, a_non_blocking_socket_is_a_connecting_one_then)
 	uint64_t dead = cookie_on(fd), opened = pool.stats.opened;
 
 	make_non_blocking(fd);
+	connection_on(fd)->result_pending = true;
 	kill_it(fd);
 	cr_expect_eq(send_text(fd, GET), -EAGAIN);
 	cr_expect_neq(cookie_on(fd), dead);
@@ -1007,6 +1008,7 @@ Test(renew, a_408_that_crossed_the_request_is_not_its_answer)
 		{"to a whole POST", POST, TIMEOUT, false},
 		{"another status", GET, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
 			false},
+		{"another protocol's", GET, "ICAP/1.0 408 Request Timeout\r\n\r\n", false},
 		{"a 408 elsewhere", GET,
 			"HTTP/1.1 200 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", false},
 	};
@@ -1025,6 +1027,7 @@ Test(renew, a_408_that_crossed_the_request_is_not_its_answer)
 				rows[i].replayed ? -EAGAIN : (long)strlen(rows[i].answer), "%s",
 				rows[i].claim);
 			cr_expect_eq(pool.stats.replayed, rows[i].replayed, "%s", rows[i].claim);
+			cr_expect(while_sending || pool.stats.failed == 0, "%s", rows[i].claim);
 			cr_expect(!rows[i].replayed || pool.stats.quarantined == 1, "%s",
 				rows[i].claim);
 			expect_settled(fd);
@@ -1062,6 +1065,34 @@ Test(renew, what_comes_before_anything_was_heard_is_no_answer)
 		cr_expect_eq(pool.stats.quarantined, 1);
 		expect_settled(fd);
 	}
+}
+
+Test(renew, nor_is_it_one_where_it_is_found_while_more_is_sent)
+{
+	int fd = reused();
+
+	send_unheard(fd, GET);
+	fake_say(fd, ANSWER, sizeof(ANSWER) - 1);
+	kill_it(fd);
+	cr_expect_eq(send_text(fd, GET), (long)sizeof(GET) - 1);
+	expect_sent(fd, GET GET, "both");
+	expect_counted(0, 1, 0);
+	receive_answer(fd);
+	expect_settled(fd);
+}
+
+/* Another call has ended the risk just before this one says what it has sent. */
+Test(renew, what_is_sent_when_the_risk_is_over_is_not_kept)
+{
+	int fd = connected_to(1);
+	struct call call = connection_enter(connection_on(fd));
+	const struct iovec vector = {
+		.iov_base = (void *)(uintptr_t)GET, .iov_len = sizeof(GET) - 1};
+
+	cr_expect_not(renew_sent(&pool, call, &vector, sizeof(GET) - 1));
+	connection_leave(call);
+	cr_expect_eq(connection_on(fd)->sent, sizeof(GET) - 1);
+	expect_settled(fd);
 }
 
 Test(renew, what_comes_before_anything_was_sent_is_no_answer_either)
