@@ -1,9 +1,9 @@
 #!/bin/bash
 # run.sh PROGRAM [args]: without and with the library
 cd "$(dirname "$0")"
-LIB=${LIB:-/tmp/h-rbreak/build/shim/libsppool.so}
+LIB=${LIB:-../../../build/shim/libsppool.so}
 run() {
-	/usr/bin/python3 server.py > /tmp/h-rbreak/findings/.port.$$ & S=$!
+	/usr/bin/python3 server.py > ./.port.$$ & S=$!
 	for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; [ -s .port.$$ ] && break; done
 	P=$(cat .port.$$)
 	if [[ "$1" == *.py ]]; then C=(/usr/bin/python3 "$1"); else C=("./$1"); fi

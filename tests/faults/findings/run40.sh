@@ -1,5 +1,5 @@
-cd /tmp/h-rbreak/findings
-for pre in "" ${LIB:-/tmp/h-rbreak/build/shim/libsppool.so}; do
+cd .
+for pre in "" ${LIB:-../../../build/shim/libsppool.so}; do
  echo "--- ${pre:+with}"
  taskset -c 0 ./f40_reader_first server > .p40 & S=$!; sleep 0.3
  timeout 60 env SP_STATS=$ST LD_PRELOAD=$pre ./f40_reader_first $(cat .p40) "$@"
