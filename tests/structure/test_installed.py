@@ -67,7 +67,7 @@ def nothing_is_missing(workshop):
     for directory, wanted in (('command', modules), ('pool', read)):
         there = set(os.listdir(os.path.join(prefix, 'share', 'sppool', directory)))
         assert there == wanted, there ^ wanted
-    for path in ('share/man/man1/sppool.1', 'share/man/man7/libsppool.7',
+    for path in ('share/man/man1/sppool.1', 'share/man/man3/sppool.3', 'share/man/man7/libsppool.7',
                  'share/bash-completion/completions/sppool', 'share/zsh/site-functions/_sppool'):
         assert os.path.getsize(os.path.join(prefix, path)) > 500, path
     for directory, _, names in os.walk(prefix):

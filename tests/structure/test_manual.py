@@ -18,6 +18,7 @@ from command.main import COMMANDS, module_of  # noqa: E402
 
 BUILD = os.environ.get('SPPOOL_BUILD', os.path.join(ROOT, 'build'))
 PAGES = {'sppool(1)': os.path.join(BUILD, 'manual', 'sppool.1'),
+         'sppool(3)': os.path.join(BUILD, 'manual', 'sppool.3'),
          'libsppool(7)': os.path.join(BUILD, 'manual', 'libsppool.7')}
 
 # What there is of settings beside the table: texts, not numbers.
@@ -100,6 +101,21 @@ def every_command_and_option_is_there_and_no_other(_workshop):
     assert options_in(text) == everything | {'--help', '--version'}, options_in(text) ^ everything
 
 
+def every_function_and_setting_for_programs_is_there_and_no_other(_workshop):
+    with open(os.path.join(ROOT, 'shim', 'sppool.h'), encoding='utf-8') as file:
+        header = re.sub(r'/\*.*?\*/', '', file.read(), flags=re.DOTALL)
+    text = text_of(PAGES['sppool(3)'])
+    functions = set(re.findall(r'\b(sppool_\w+)\(', header))
+    settings = set(re.findall(r'^\t(SPPOOL_\w+),', header, re.MULTILINE))
+    assert len(functions) == 7 and len(settings) == 6, (functions, settings)
+    assert set(re.findall(r'\b(sppool_\w+)(?:\(| \(\))', text)) == functions, functions
+    assert set(re.findall(r'^[.]B (SPPOOL_\w+)$', text, re.MULTILINE)) == settings, settings
+    members = re.search(r'struct sppool_service_point \{(.*?)\}', header, re.DOTALL)[1]
+    described = shown(PAGES['sppool(3)']).split('struct sppool_service_point size')[1]
+    for member in re.findall(r'(\w+)[,;]', members):
+        assert member == 'size' or f' {member}' in described, member
+
+
 def examples_use_what_there_is(_workshop):
     examples = ''.join(text_of(page).replace('\\-', '-').split('.SH EXAMPLES')[1]
                        for page in PAGES.values())
@@ -152,6 +168,7 @@ TESTS = (
     every_setting_is_there,
     every_reason_and_counter_is_there,
     every_command_and_option_is_there_and_no_other,
+    every_function_and_setting_for_programs_is_there_and_no_other,
     examples_use_what_there_is,
     whatever_a_table_says_is_only_text,
     what_is_no_table_stops_the_build,
@@ -161,6 +178,7 @@ NEEDS = {
     nothing_is_wrong_with_the_pages: 'mandoc',
     something_wrong_would_be_found: 'mandoc',
     every_setting_is_there: 'mandoc',
+    every_function_and_setting_for_programs_is_there_and_no_other: 'mandoc',
     every_reason_and_counter_is_there: 'mandoc',
     whatever_a_table_says_is_only_text: 'mandoc',
 }
