@@ -16,7 +16,7 @@ bool os_is_crowded(int fd);
 /* May this be the hidden number of a connection? */
 bool os_may_hide(int fd);
 
-/* At start: the memory of this process is the one that os_memory_is_copied() is about. */
+/* At start: the memory of this process is the one that os_claim_copied_memory() is about. */
 void os_mark_memory(void);
 
 /* Is this a child that has a copy of that memory, and does not know it yet? True once, for the
