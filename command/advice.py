@@ -1,10 +1,11 @@
 """What can be done about each reason for which a connection was not reused. The reasons and what
-they mean are tables of pool/; this is for people who run a program that they cannot change."""
+they mean are tables of pool/, but for what is learned of servers; this is for people who run a
+program that they cannot change."""
 
 REFUSED = {
     # the exchange
     'busy': 'Let the program read each answer to its end. Where it gives up early (a timeout, a '
-            'limit on size) nothing can be done.',
+            'limit on size), or the server closed before it had answered, nothing can be done.',
     'unused': 'Nothing needs to be done: most often that was a probe, to see whether the port is '
               'open.',
     'unknown_protocol': 'HTTP/1.x is recognised by itself. If what is spoken there keeps no login '
@@ -101,4 +102,22 @@ DISCARDED = {
     'disturbed': 'Nothing needs to be done if there are few: two threads met at one descriptor.',
     'dropped': 'The program changed its user, groups or root, or entered a sandbox, or was told '
                'to: SP_LOG=1 says which.',
+}
+
+# What is learned of servers: what it means, and what can be done.
+LEARNED = {
+    'quarantined': ('a reused connection had failed, or the server had spoken unasked, so nothing '
+                    'is reused for a while',
+                    'See why the server ends connections that are in use: its log, how often it '
+                    'starts again, a load balancer or firewall between. It is a second at first, '
+                    'and twice as long each time, up to five minutes.'),
+    'keeps': ('the server closes connections that are idle, so those that were idle for longer '
+              'are not reused',
+              'Raise its keep-alive timeout (keepalive_timeout of nginx, KeepAliveTimeout of '
+              'Apache), if the program comes back later than that. After ten minutes without '
+              'another one that was closed it is tried again.'),
+    'may_keep': ('an idle connection was closed by then, so requests that must not be repeated '
+                 '(POST) are not sent on one that was idle for half of that',
+                 'Nothing needs to be done unless many requests are of that kind: then raise the '
+                 'keep-alive timeout of the server.'),
 }

@@ -9,7 +9,7 @@ from command import advice, tables
 from command.common import REQUIRED, USAGE, Failure, parse_options, printable
 from command.page import process_of
 from command.request import counted, pid_of
-from command.table import percent
+from command.table import percent, span
 
 SUMMARY = 'say why connections were not reused'
 HELP = '''\
@@ -17,9 +17,9 @@ Usage: sppool explain [FILE...]
        sppool explain --pid=PID [--dir=DIR]
 
 Reads what a program wrote with SP_STATS (or sppool run --stats=FILE), and says how many connections
-came from the pool, why the others did not, what can be done about that, and which hosts and ports
-it is about. Without FILE, or with -, it reads standard input, in which the statistics may stand
-among other output:
+came from the pool, why the others did not, what can be done about that, what is learned of servers, and
+which hosts and ports it is about. Without FILE, or with -, it reads standard input, in which the
+statistics may stand among other output:
 
   sppool run --stats=- -- PROGRAM | sppool explain
 
@@ -123,6 +123,9 @@ def complaint_of(stats):
         for name in ('port', 'opened', 'reused', 'parked', 'in_use'):
             if not is_count(point.get(name)):
                 return f'{name} of a service point is no count'
+        for name in ('keeps_ms', 'quarantined_ms'):  # which older libraries do not have
+            if not is_count(point.get(name, 0)):
+                return f'{name} of a service point is no count'
     return None
 
 
@@ -148,6 +151,7 @@ def explain(stats):
                        stats['refused'], tables.refusals(), advice.REFUSED)
     yield from reasons('Why parked connections were closed without another use:',
                        stats['discarded'], tables.discards(), advice.DISCARDED)
+    yield from learned(stats['service_points'])
     yield from service_points(stats['service_points'])
 
 
@@ -171,10 +175,10 @@ def summary(stats):
 
 
 def in_singular(meaning):
-    """As said of one call, where the table speaks of calls."""
-    for plural, singular in (('calls', 'call'), ('were', 'was'), ('they are', 'it is')):
-        meaning = re.sub(rf'\b{plural}(?!\w)', singular, meaning)
-    return meaning
+    """As said of one call, where the table speaks of calls that were, or did, something."""
+    what, _, rest = meaning.partition(' that ')
+    what = re.sub(r'(call|request|connection|time)s$', r'\1', what)
+    return f'{what} that {re.sub("^were ", "was ", rest).replace("they are", "it is")}'
 
 
 def reasons(title, counts, table, advices):
@@ -189,6 +193,29 @@ def reasons(title, counts, table, advices):
         meaning = meanings.get(word, 'a reason that this sppool does not know')
         yield from wrapped(f'{counts[word]:8}  ', f'{word}: {meaning}')
         yield from wrapped(' ' * 10, advices.get(word, 'Ask an sppool of the library\'s version.'))
+
+
+def learned(points):
+    """What the library has found out about servers, and what it therefore does."""
+    found = {word: [] for word in advice.LEARNED}
+    for point in points:
+        keeps, quarantined = point.get('keeps_ms', 0), point.get('quarantined_ms', 0)
+        if quarantined:
+            found['quarantined'].append(f'{name_of(point)} for {span(quarantined / 1000)} more')
+        if keeps:
+            found['keeps' if point.get('habit') else 'may_keep'].append(
+                f'{name_of(point)} {span(keeps / 1000)}')
+    if not any(found.values()):
+        return
+    yield ''
+    yield 'What is learned of servers:'
+    for word, where in found.items():
+        if where:
+            meaning, what_to_do = advice.LEARNED[word]
+            more = [f'and {len(where) - POINTS_SHOWN} more'] if len(where) > POINTS_SHOWN else []
+            yield from wrapped(f'{len(where):8}  ', f'{word}: {meaning}')
+            yield from wrapped(' ' * 10, '; '.join([*where[:POINTS_SHOWN], *more]))
+            yield from wrapped(' ' * 10, what_to_do)
 
 
 def wrapped(start, text):

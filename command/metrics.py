@@ -1,6 +1,7 @@
 """`sppool metrics`: all processes under the pool, in the text format of Prometheus."""
 
 import contextlib
+import operator
 import os
 import stat
 import sys
@@ -89,10 +90,11 @@ class Families:
     def __init__(self):
         self.families = {}
 
-    def add(self, name, kind, meaning, labels, value):
-        """LABELS as they are written. Samples that differ in nothing are one: their sum."""
+    def add(self, name, kind, meaning, labels, value, joined=operator.add):
+        """LABELS as they are written. Samples that differ in nothing are one: their sum, or as
+        they are JOINED."""
         _, _, samples = self.families.setdefault(name, (kind, meaning, {}))
-        samples[labels] = samples.get(labels, 0) + value
+        samples[labels] = joined(samples[labels], value) if labels in samples else value
 
     def lines(self):
         for name, (kind, meaning, samples) in self.families.items():
@@ -184,8 +186,22 @@ def add_point(families, process, point):
         families.add(f'sppool_{prefix}idle_seconds', 'gauge',
                      'How long the service point has had no connection in use.', labels,
                      round(max(time.time() - point.idle_since, 0), 3))
+    add_learned(families, prefix, labels, point)
     add_reasons(families, prefix, labels, point)
 
 
+def add_learned(families, prefix, labels, point):
+    families.add(f'sppool_{prefix}quarantined_seconds', 'gauge',
+                 'For how much longer nothing of the service point is reused, as a reused '
+                 'connection has failed.', labels, point.quarantined_ms / 1000, max)
+    if point.keeps_ms:
+        families.add(f'sppool_{prefix}keeps_seconds', 'gauge',
+                     'For how long the server keeps idle connections, where that is learned.',
+                     labels, point.keeps_ms / 1000, min)
+        families.add(f'sppool_{prefix}keeps_habit', 'gauge',
+                     '1: those that were idle for longer are not reused.', labels,
+                     int(point.habit), max)
+
+
 def sentence(text):
-    return text[0].upper() + text[1:] + '.' if text[:2] != 'co' else text + '.'
+    return f'{text}.' if '(' in text.split()[0] else f'{text[0].upper()}{text[1:]}.'

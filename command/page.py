@@ -31,6 +31,10 @@ ROW = struct.Struct('=2I5Q4I')
 Row = namedtuple('Row', '''sequence used id made_ms idle_since_ms opened reused in_use parked
     waiting port''')
 TEXT_SIZES = (16, 64, 256)  # of a row: protocol, address, name
+# Behind all else in a row: until when what follows is true, until when nothing is reused, for how
+# long idle connections are kept, whether that is a habit. Older libraries have none of it.
+LEARNED = struct.Struct('=2Q2I')
+LONGEST_MS = 86400000  # nothing is learned for longer
 REQUEST_SIZE = 512
 REQUEST = struct.Struct(f'=2I{REQUEST_SIZE}s')
 ANSWER = struct.Struct('=Ii192s')
@@ -51,11 +55,12 @@ ATTEMPTS = 20
 PAUSE_S = 0.001
 PATIENCE_S = 0.5
 
-# What a page says. Times are seconds since the epoch; idle_since is 0 for what is in use.
+# What a page says. Times are seconds since the epoch; idle_since is 0 for what is in use. What is
+# learned of a server is said as in the statistics.
 Process = namedtuple('Process', '''pid program since off counters discarded refused defaults
     service_points parked max_service_points max_parked points unread''')
 Point = namedtuple('Point', '''id host address port protocol since idle_since in_use parked waiting
-    opened reused settings discarded refused''')
+    opened reused settings discarded refused keeps_ms quarantined_ms habit''')
 
 
 class Gone(Exception):
@@ -217,6 +222,9 @@ class Page:
                                       + ''.join(f'{size}s' for size in TEXT_SIZES))
         if head.row_size < ROW.size + self.row_more.size or head.row_size % 8:
             return 'the size of its rows'
+        self.row_end = self.learned_at = -(-(ROW.size + self.row_more.size) // 8) * 8
+        if head.row_size >= self.learned_at + LEARNED.size:
+            self.row_end += LEARNED.size
         parts = sorted(((0, HEAD.size + self.more.size),
                         (head.request_offset, REQUEST.size),
                         (head.answer_offset, ANSWER.size),
@@ -287,7 +295,7 @@ class Page:
             sequence, used = struct.unpack('=2I', self.read(at, 8))
             if not sequence & 1 and not used:
                 continue
-            data = self.steadily(at, at, ROW.size + self.row_more.size)
+            data = self.steadily(at, at, self.row_end)
             if data is None:
                 unread += 1
             elif Row(*ROW.unpack_from(data)).used:
@@ -302,7 +310,16 @@ class Page:
         return Point(row.id, string_of(name), string_of(address), row.port,
                      string_of(protocol), clock.seconds(row.made_ms), idle_since, row.in_use,
                      row.parked, row.waiting, row.opened, row.reused, settings_of(keys, numbers),
-                     *self.reasons(numbers[len(keys):]))
+                     *self.reasons(numbers[len(keys):]), *self.learned(data, clock))
+
+    def learned(self, data, clock):
+        """(keeps_ms, quarantined_ms, habit)"""
+        if self.row_end == self.learned_at:
+            return 0, 0, False
+        until, quarantined_until, keeps_ms, habit = LEARNED.unpack_from(data, self.learned_at)
+        if not clock.left_ms(until):
+            keeps_ms = 0
+        return keeps_ms, clock.left_ms(quarantined_until), bool(keeps_ms and habit)
 
     def reasons(self, numbers):
         """Those that occurred: of discards, and of refusals."""
@@ -350,6 +367,10 @@ class Clock:
 
     def seconds(self, at_ms):
         return self.now - min(max(self.now_ms - at_ms, 0), self.now_ms) / 1000
+
+    def left_ms(self, until_ms):
+        left = until_ms - self.now_ms
+        return left if 0 < left <= LONGEST_MS else 0
 
 
 def string_of(data):

@@ -16,7 +16,8 @@ Lists the processes that run under the pool and have a status page: those starte
 with SP_STATUS_DIR, once they have connected somewhere. For each: since when, how many service
 points it has (hosts and ports), how many of its connections are in use and parked, how many
 connections it opened, how many connect() calls were given a parked one, and whether its pool is on.
-A pool turns itself off where it cannot keep its promise: see libsppool(7).
+A pool turns itself off where it cannot keep its promise: see libsppool(7). Of service points that
+are quarantined, as a reused connection has failed, nothing is reused for a while.
 
   --json      all that is known, as JSON
   --dir=DIR   the directory of status pages, where it is not SP_STATUS_DIR or the usual one
@@ -56,7 +57,14 @@ def row_of(process):
     opened, reused = uses(process)
     return [str(process.pid), cell(process.program), clock_time(process.since, time.time()),
             *map(str, (process.service_points, in_use(process), process.parked, opened, reused)),
-            percent(reused, opened + reused), 'off' if process.off else 'on']
+            percent(reused, opened + reused), state(process)]
+
+
+def state(process):
+    quarantined = sum(point.quarantined_ms > 0 for point in process.points)
+    if process.off or not quarantined:
+        return 'off' if process.off else 'on'
+    return f'on, {quarantined} quarantined'
 
 
 def described(process):
@@ -66,4 +74,12 @@ def described(process):
             'max_service_points': process.max_service_points, 'in_use': in_use(process),
             'parked': process.parked, 'max_parked': process.max_parked,
             'defaults': process.defaults, 'counters': process.counters,
-            'discarded': process.discarded, 'refused': process.refused}
+            'discarded': process.discarded, 'refused': process.refused,
+            'learned': [learned(point) for point in process.points
+                        if point.keeps_ms or point.quarantined_ms]}
+
+
+def learned(point):
+    """What is known of the server, as sppool top --json has it for each service point."""
+    return {name: getattr(point, name)
+            for name in ('host', 'address', 'port', 'keeps_ms', 'quarantined_ms', 'habit')}

@@ -20,7 +20,9 @@ Shows the service points (hosts and ports) of all processes under the pool, or o
 spoken there, how many connections are in use and parked, how many connect() calls wait at the
 limit, how many connections were opened, how many connect() calls were given a parked one, how many
 connections were closed instead of being parked and why (most frequent first; sppool explain
---pid=PID says more), since when nothing has been in use, and connect() calls per second.
+--pid=PID says more), since when nothing has been in use, and connect() calls per second. In the
+last column there is also for how much longer nothing is reused, as a reused connection has failed
+(quarantined), and beyond which time nothing is, as the server closes what is idle (keeps).
 
   --once               print it once; so it does where standard output is no terminal. The rate is
                        then that since the service point was made
@@ -86,6 +88,16 @@ class Line:
         return self.point.address not in ('', self.point.host)
 
     def why(self):
+        """What keeps connections from being reused now, and what has kept others."""
+        point = self.point
+        now = []
+        if point.quarantined_ms:
+            now.append(f'quarantined {span(point.quarantined_ms / 1000)}')
+        if point.habit:
+            now.append(f'keeps {span(point.keeps_ms / 1000)}')
+        return '; '.join([*now, self.refusals()] if self.refused or not now else now)
+
+    def refusals(self):
         """How many were closed, not parked, and the most frequent reasons."""
         reasons = sorted(self.point.refused.items(), key=lambda item: (-item[1], item[0]))
         if len(reasons) < 2:

@@ -10,7 +10,10 @@
 #define CONNECTING (1ULL << 17) /* with CLAIMED: connect() is at work on its number */
 #define ORPHANED   (1ULL << 19) /* with CLAIMED: it has ended; who has it gives it back */
 #define CLOSING    (1ULL << 20) /* with CLAIMED: by close() */
+#define WANTING    (1ULL << 21) /* the lowest bit of how many calls want it renewed */
 #define GENERATION 32
+
+#define WANTING_MOST ((1ULL << (GENERATION - 21)) - 1)
 
 /* More calls under way than this are not counted: far below CALLS, so that it cannot overflow. */
 #define CALLS_MOST 0x7fff
@@ -78,6 +81,13 @@ bool connection_is_current(struct call call)
 	       call.generation;
 }
 
+bool connection_is_shared(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	return generation_of(use) == call.generation && (use & CALLS) > 1;
+}
+
 /* Sets flags if the connection is still the call's and nobody has it. */
 static bool claim(struct call call, uint64_t flags)
 {
@@ -124,6 +134,58 @@ bool connection_begin_connect(struct call call)
 		if (change_use(call.connection, &use, use | CLAIMED | CONNECTING))
 			return true;
 	return false;
+}
+
+static uint64_t wanting(uint64_t use)
+{
+	return use / WANTING & WANTING_MOST;
+}
+
+bool connection_want_renewal(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	while (generation_of(use) == call.generation && wanting(use) < WANTING_MOST)
+		if (change_use(call.connection, &use, use + WANTING))
+			return true;
+	return false;
+}
+
+void connection_want_no_renewal(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	while (generation_of(use) == call.generation)
+		if (change_use(call.connection, &use, use - WANTING))
+			return;
+}
+
+static bool begin_renewal(struct call call, bool forced)
+{
+	struct connection *connection = call.connection;
+	uint64_t use = load_use(connection);
+
+	while (generation_of(use) == call.generation && !(use & CLAIMED) &&
+		(forced || (use & CALLS) == wanting(use)))
+		if (change_use(connection, &use, use | CLAIMED | CONNECTING))
+			return true;
+	return false;
+}
+
+bool connection_begin_renewal(struct call call)
+{
+	return begin_renewal(call, false);
+}
+
+bool connection_force_renewal(struct call call)
+{
+	return begin_renewal(call, true);
+}
+
+bool connection_succeeds(const struct connection *connection, struct call call)
+{
+	return connection->predecessor == call.connection &&
+	       connection->predecessor_generation == call.generation;
 }
 
 bool connection_end_connect(struct call call)
@@ -196,10 +258,24 @@ bool connection_displaced(struct connection *connection, int fd)
 	}
 }
 
+_Atomic uint32_t connections_at_risk;
+
+void connection_set_risk(struct connection *connection, enum risk risk)
+{
+	uint8_t before =
+		atomic_exchange_explicit(&connection->risk, (uint8_t)risk, memory_order_relaxed);
+
+	if (before == RISK_NONE && risk != RISK_NONE)
+		atomic_fetch_add_explicit(&connections_at_risk, 1, memory_order_relaxed);
+	if (before != RISK_NONE && risk == RISK_NONE)
+		atomic_fetch_sub_explicit(&connections_at_risk, 1, memory_order_relaxed);
+}
+
 void connection_end(struct connection *connection)
 {
 	uint64_t use = load_use(connection);
 
+	connection_set_risk(connection, RISK_NONE);
 	while (!change_use(connection, &use, next_generation(use)))
 		;
 }
@@ -212,6 +288,15 @@ void connection_reset(
 	atomic_store_explicit(&connection->opened, false, memory_order_relaxed);
 	atomic_store_explicit(&connection->fd, -1, memory_order_relaxed);
 	atomic_store_explicit(&connection->hidden, -1, memory_order_relaxed);
+	connection_set_risk(connection, RISK_NONE);
+	atomic_store_explicit(&connection->half_closed, false, memory_order_relaxed);
+	atomic_store_explicit(&connection->failure_known, false, memory_order_relaxed);
+	atomic_store_explicit(&connection->order_unknown, false, memory_order_relaxed);
+	atomic_store_explicit(&connection->successor, NULL, memory_order_relaxed);
+	atomic_store_explicit(&connection->renewer, 0, memory_order_relaxed);
+	connection->predecessor = NULL;
+	connection->sent_before = 0;
+	connection->idle_ms = connection->keeps_ms = 0;
 	connection->result_pending = false;
 	atomic_store_explicit(&connection->turn, TURN_NONE, memory_order_relaxed);
 	connection->impatient = false;
@@ -271,19 +356,26 @@ static void detect(struct connection *connection, const uint8_t *data, size_t le
 	connection->tracker->sent(connection->tracker_state, data, len);
 }
 
-static void feed(
+/* Others look at it, but nobody else writes. */
+static void count_moved(_Atomic uint64_t *ledger, size_t len)
+{
+	atomic_store_explicit(ledger, atomic_load_explicit(ledger, memory_order_relaxed) + len,
+		memory_order_relaxed);
+}
+
+void connection_feed(
 	struct connection *connection, enum direction direction, const uint8_t *data, size_t len)
 {
 	const struct tracker *tracker = connection->tracker;
 
 	if (direction == SENT) {
-		connection->sent += len;
+		count_moved(&connection->sent, len);
 		if (tracker)
 			tracker->sent(connection->tracker_state, data, len);
 		else
 			detect(connection, data, len);
 	} else {
-		connection->received += len;
+		count_moved(&connection->received, len);
 		if (tracker)
 			tracker->received(connection->tracker_state, data, len);
 		else
@@ -303,6 +395,19 @@ void connection_opened(struct connection *connection)
 				connection->opened_counters[i], 1, memory_order_relaxed);
 }
 
+void connection_feed_vector(struct connection *connection, enum direction direction,
+	const struct iovec *vector, size_t total)
+{
+	if (!vector)
+		connection_feed(connection, direction, NULL, total);
+	for (; vector && total > 0; vector++) {
+		size_t len = vector->iov_len < total ? vector->iov_len : total;
+		if (len > 0)
+			connection_feed(connection, direction, vector->iov_base, len);
+		total -= len;
+	}
+}
+
 static bool is_opened(const struct connection *connection)
 {
 	return atomic_load_explicit(&connection->opened, memory_order_relaxed);
@@ -320,20 +425,24 @@ bool connection_moved(
 		return false;
 	}
 	connection_opened(connection);
-	if (!vector)
-		feed(connection, direction, NULL, total);
-	for (; vector && total > 0; vector++) {
-		size_t len = vector->iov_len < total ? vector->iov_len : total;
-		if (len > 0)
-			feed(connection, direction, vector->iov_base, len);
-		total -= len;
-	}
+	/* What that one has sent before may be noted after this. */
+	if (direction == RECEIVED && connection_is_shared(call))
+		atomic_store_explicit(&connection->order_unknown, true, memory_order_relaxed);
+	connection_feed_vector(connection, direction, vector, total);
 	return unclaim(connection);
 }
 
-/* For what succeeded on the connection and is to be written down: false if that is too late, or if
- * it cannot be done now. */
-static bool claim_or_refuse(struct call call)
+bool connection_unclaim(struct connection *connection)
+{
+	return unclaim(connection);
+}
+
+bool connection_try_claim(struct call call)
+{
+	return claim(call, CLAIMED);
+}
+
+bool connection_claim(struct call call)
 {
 	if (claim(call, CLAIMED))
 		return true;
@@ -343,7 +452,7 @@ static bool claim_or_refuse(struct call call)
 
 bool connection_set_option(struct call call, int level, int name, const void *value, socklen_t size)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	bool connected = connection_state(call.connection) != CONNECTION_FRESH;
 	if (!options_record(&call.connection->options, level, name, value, size, connected))
@@ -353,7 +462,7 @@ bool connection_set_option(struct call call, int level, int name, const void *va
 
 bool connection_connected(struct call call)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	connection_opened(call.connection);
 	return unclaim(call.connection);
@@ -361,7 +470,7 @@ bool connection_connected(struct call call)
 
 bool connection_watch(struct call call, int epfd, int op, const struct epoll_event *event)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	if (!watches_record(&call.connection->watches, epfd, op, event))
 		connection_refuse(call.connection, REFUSED_WATCHED);
@@ -370,7 +479,7 @@ bool connection_watch(struct call call, int epfd, int op, const struct epoll_eve
 
 bool connection_bound(struct call call, const struct endpoint *local)
 {
-	if (!claim_or_refuse(call))
+	if (!connection_claim(call))
 		return false;
 	call.connection->local = *local;
 	/* bind() chooses a port at once, and the program may ask which; unless it said that it
@@ -388,6 +497,8 @@ enum refusal connection_verdict(const struct connection *connection, uint32_t fo
 
 	if (refusal != REFUSED_NOT)
 		return refusal;
+	if (atomic_load_explicit(&connection->half_closed, memory_order_relaxed))
+		return REFUSED_SHUTDOWN;
 	if (connection_state(connection) != CONNECTION_LIVE)
 		return REFUSED_NOT_CONNECTED;
 	if (connection->fork_epoch != fork_epoch)

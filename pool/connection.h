@@ -33,7 +33,19 @@ enum connection_state {
 	CONNECTION_LIVE,     /* connect() was called, or answered from the pool */
 	CONNECTION_PARKED,   /* service_point.parked and pool.parked */
 	CONNECTION_TAKEN,    /* out of the pool: to be given to the program, or to be closed */
+	CONNECTION_DIALLING, /* as TAKEN, of a successor that waits for its server: its number may
+			      * be taken away */
 };
+
+/* A reused connection may have been dead when the program got it: pool/renew.h. */
+enum risk {
+	RISK_NONE = 0, /* it is not a reused one, or its first answer has come */
+	RISK_UNUSED,   /* nothing was sent in this use */
+	RISK_KEPT,     /* what was sent is kept, and can be sent once more */
+	RISK_TAKEN,    /* it cannot: what becomes of it is learned from */
+};
+
+#define RENEWER_LEFT UINT32_MAX
 
 enum turn {
 	TURN_NONE = 0,
@@ -49,19 +61,39 @@ struct connection {
 	_Atomic bool opened;         /* counted as opened */
 	_Atomic int fd;              /* the program's number while live, else -1 */
 	_Atomic int hidden;          /* our number while parked, else -1 */
+	_Atomic uint8_t risk;        /* enum risk, of this use */
+	_Atomic bool half_closed;    /* by the program: shutdown(SHUT_WR) */
+	_Atomic bool order_unknown;  /* something was received while another call was under way */
+	_Atomic bool failure_known;  /* that it has died is learned, or was our own doing */
 	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
 	uint8_t discard;             /* enum discard: why it is to be closed, while TAKEN */
 	_Atomic bool impatient;      /* it waits for its turn no longer: pool_let_through() */
 	uint8_t prefix_len;
-	_Atomic uint16_t family; /* of the socket: AF_INET or AF_INET6 */
-	uint32_t fork_epoch;     /* pool.fork_epoch at socket() */
-	uint32_t credentials;    /* pool.credentials then */
-	uint32_t flushes;        /* its service point's, at connect() */
-	_Atomic uint32_t uses;   /* connect() calls that it has answered */
-	uint64_t created_ms;
-	uint64_t parked_ms;      /* or when it was given back */
-	_Atomic uint64_t cookie; /* SO_COOKIE of its socket; 0: not known */
-	uint64_t sent, received; /* the ledger: bytes that moved through the library */
+	_Atomic uint16_t family;      /* of the socket: AF_INET or AF_INET6 */
+	_Atomic uint32_t fork_epoch;  /* pool.fork_epoch at socket() */
+	_Atomic uint32_t credentials; /* pool.credentials then */
+	uint32_t flushes;             /* its service point's, at connect() */
+	_Atomic uint32_t uses;        /* connect() calls that it has answered */
+	_Atomic uint64_t created_ms;
+	uint64_t parked_ms;              /* or when it was given back */
+	_Atomic uint64_t cookie;         /* SO_COOKIE of its socket; 0: not known */
+	_Atomic uint64_t sent, received; /* the ledger: bytes that moved through the library */
+	_Atomic uint64_t sent_before;    /* of sent: in earlier uses */
+	uint32_t idle_ms;                /* for which it was parked before this use */
+	uint32_t keeps_ms;               /* what its server announced; 0: nothing */
+
+	/* The connection that is to take the place of this one, and the thread that makes it: 0,
+	 * none; RENEWER_LEFT, it connects, and whoever comes next goes on with it.
+	 * pool/succession.h */
+	_Atomic(struct connection *) successor;
+	_Atomic uint32_t renewer;
+	/* The one whose place it has taken, of which generation. */
+	_Atomic(struct connection *) predecessor;
+	_Atomic uint32_t predecessor_generation;
+
+	/* What was sent in this use, while RISK_KEPT: pool/kept.h */
+	uint8_t *kept;
+	uint32_t kept_len, kept_size;
 
 	struct service_point *point;
 	struct connection *point_prev, *point_next; /* service_point.parked or .waiting */
@@ -90,8 +122,11 @@ struct connection {
 struct call {
 	struct connection *connection; /* NULL: the descriptor is none of ours */
 	uint32_t generation;
-	bool hidden; /* the program names a number that it cannot know: EBADF */
+	bool hidden;         /* the program names a number that it cannot know: EBADF */
+	int16_t saved_errno; /* as it was before, for who makes the call again */
 };
+
+enum direction { SENT, RECEIVED };
 
 /* ---- calls under way ---- */
 
@@ -101,6 +136,9 @@ void connection_leave(struct call call);
 
 /* Has the connection not ended since the call began? */
 bool connection_is_current(struct call call);
+
+/* Has somebody else a call under way? */
+bool connection_is_shared(struct call call);
 
 /* ---- having it for oneself ---- */
 
@@ -113,6 +151,34 @@ bool connection_is_connecting(const struct connection *connection);
 
 /* A real connect() has succeeded. The result is that of _moved(). */
 bool connection_connected(struct call call);
+
+/* A call that wants another connection in the place of this one, and waits for that, or makes it.
+ * false if the connection has ended, or there are too many. */
+bool connection_want_renewal(struct call call);
+void connection_want_no_renewal(struct call call);
+
+/* Has nobody else a call under way, but those that want it renewed, too? Then it is as after
+ * _begin_connect(). */
+bool connection_begin_renewal(struct call call);
+
+/* The same of one that has ended, so that every call under way has returned: what is still counted
+ * was jumped out of, or is one that this very call has interrupted. */
+bool connection_force_renewal(struct call call);
+
+/* Did this connection take the place of the one that the call was on? */
+bool connection_succeeds(const struct connection *connection, struct call call);
+
+/* For what succeeded on the connection and is to be written down: false if that is too late, or if
+ * it cannot be done now, and is refused for that. The result of _unclaim() is that of _moved(). */
+bool connection_claim(struct call call);
+bool connection_try_claim(struct call call); /* nothing is refused */
+bool connection_unclaim(struct connection *connection);
+
+/* What _moved() does with the bytes. The caller has claimed it. data may be NULL. */
+void connection_feed(
+	struct connection *connection, enum direction direction, const uint8_t *data, size_t len);
+void connection_feed_vector(struct connection *connection, enum direction direction,
+	const struct iovec *vector, size_t total);
 
 /* The connection came to be, as was now seen. Counted once. The caller has claimed it. */
 void connection_opened(struct connection *connection);
@@ -153,8 +219,6 @@ void connection_end(struct connection *connection);
 /* It can no longer be pooled. The first reason stays. */
 void connection_refuse(struct connection *connection, enum refusal refusal);
 
-enum direction { SENT, RECEIVED };
-
 /* total bytes have moved; they are the first ones of the vector, or nobody saw them if vector is
  * NULL. Returns true if the connection ended meanwhile and the caller is to give its memory back.
  */
@@ -168,6 +232,22 @@ bool connection_watch(struct call call, int epfd, int op, const struct epoll_eve
 bool connection_bound(struct call call, const struct endpoint *local);
 
 /* ---- questions ---- */
+
+static inline enum risk connection_risk(const struct connection *connection)
+{
+	return (enum risk)atomic_load_explicit(&connection->risk, memory_order_relaxed);
+}
+
+void connection_set_risk(struct connection *connection, enum risk risk);
+
+/* How many connections of the process are at risk: while none is, the calls that wait have nothing
+ * to look for. */
+extern _Atomic uint32_t connections_at_risk;
+
+static inline bool connection_any_at_risk(void)
+{
+	return atomic_load_explicit(&connections_at_risk, memory_order_relaxed) > 0;
+}
 
 /* Is number the hidden one of this connection, which the program does not know of? */
 static inline bool connection_hides(const struct connection *connection, int number)

@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "pool/proof.h"
+#include "pool/succession.h"
 #include "pool/turn.h"
 
 /* How many of those that were parked longest are looked at in one call. */
@@ -71,11 +72,43 @@ static uint64_t elapsed(uint64_t since, uint64_t now)
 	return now > since ? now - since : 0;
 }
 
+/* The setting, what is learned, and what its server has announced. */
+static uint64_t may_idle_ms(const struct connection *connection, uint64_t now)
+{
+	long setting = connection->point->settings.idle_ms;
+	uint32_t learned = learning_keeps_ms(&connection->point->learning, now);
+	uint64_t most = setting >= 0 ? (uint64_t)setting : UINT64_MAX;
+
+	if (learned > 0 && learned < most)
+		most = learned;
+	if (connection->keeps_ms > 0 && connection->keeps_ms < most)
+		most = connection->keeps_ms;
+	return most;
+}
+
 bool pool_idle_for_too_long(const struct connection *connection, uint64_t now)
 {
-	long most = connection->point->settings.idle_ms;
+	return elapsed(connection->parked_ms, now) > may_idle_ms(connection, now);
+}
 
-	return most >= 0 && elapsed(connection->parked_ms, now) > (uint64_t)most;
+uint32_t pool_idle_ms(const struct connection *connection, uint64_t now)
+{
+	uint64_t idle = elapsed(connection->parked_ms, now);
+
+	return idle < UINT32_MAX ? (uint32_t)idle : UINT32_MAX;
+}
+
+void pool_learn(struct pool *pool, struct service_point *point, uint32_t idle_ms, enum discard why,
+	uint64_t now)
+{
+	if (why == DISCARDED_DEAD)
+		learning_death(&point->learning, idle_ms, now);
+	else if (why == DISCARDED_UNSOLICITED && learning_failure(&point->learning, now))
+		stats_count(&pool->stats.quarantined);
+	else
+		return;
+	/* Others may be too old now that were parked later. */
+	__atomic_store_n(&pool->points_differ, true, __ATOMIC_RELAXED);
 }
 
 bool pool_lease_is_over(const struct connection *connection, uint64_t now)
@@ -146,7 +179,7 @@ void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doo
 {
 	pool->now_ms = now;
 	keep_cap_locked(pool, doomed);
-	if (pool->points_differ)
+	if (__atomic_load_n(&pool->points_differ, __ATOMIC_RELAXED))
 		expire_in_turn_locked(pool, now, doomed);
 	for (int i = 0; i < EXPIRE_AT_ONCE && pool->parked; i++) {
 		/* utlist: the head's prev is the last of the list, here the one parked longest. */
@@ -160,11 +193,14 @@ void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doo
 /* Takes a parked connection out of the pool, if it is parked on this hidden number. */
 static bool unpark(struct pool *pool, struct connection *connection, int hidden, enum discard why)
 {
+	uint64_t now = pool->os->now_ms();
+
 	if (!pool_enter(pool))
 		return false;
 	bool parked = connection_state(connection) == CONNECTION_PARKED &&
 		      connection_hides(connection, hidden);
 	if (parked) {
+		pool_learn(pool, connection->point, pool_idle_ms(connection, now), why, now);
 		service_point_discards(connection->point, why);
 		pool_unlink_locked(pool, connection);
 	}
@@ -176,6 +212,8 @@ void pool_evict(struct pool *pool, struct connection *connection, int hidden)
 {
 	if (unpark(pool, connection, hidden, DISCARDED_DROPPED))
 		pool_discard(pool, connection, DISCARDED_DROPPED);
+	else
+		succession_make_way(pool, connection, hidden);
 }
 
 /* Those to addresses that the name does not have any more. */
@@ -230,11 +268,11 @@ long pool_expire(struct pool *pool)
 	pool->now_ms = now;
 	DL_FOREACH_SAFE(pool->parked, connection, next)
 	{
-		long most = connection->point->settings.idle_ms;
+		uint64_t most = may_idle_ms(connection, now);
 		if (pool_idle_for_too_long(connection, now))
 			pool_doom_locked(pool, connection, DISCARDED_IDLE, &doomed);
-		else if (most >= 0 && connection->parked_ms + (uint64_t)most < soonest)
-			soonest = connection->parked_ms + (uint64_t)most;
+		else if (most < UINT64_MAX && connection->parked_ms + most < soonest)
+			soonest = connection->parked_ms + most;
 	}
 	pool_leave(pool);
 	pool_bury(pool, doomed);

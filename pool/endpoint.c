@@ -42,6 +42,25 @@ bool endpoint_from(struct endpoint *endpoint, const struct sockaddr *address, so
 	}
 }
 
+socklen_t endpoint_to(const struct endpoint *endpoint, struct sockaddr_storage *address)
+{
+	if (endpoint->family == AF_INET) {
+		struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = endpoint->port};
+		memcpy(&in.sin_addr, endpoint->address, sizeof(in.sin_addr));
+		memcpy(address, &in, sizeof(in));
+		return sizeof(in);
+	}
+	struct sockaddr_in6 in6 = {
+		.sin6_family = AF_INET6,
+		.sin6_port = endpoint->port,
+		.sin6_scope_id = endpoint->scope_id,
+		.sin6_flowinfo = endpoint->flow_info,
+	};
+	memcpy(&in6.sin6_addr, endpoint->address, sizeof(in6.sin6_addr));
+	memcpy(address, &in6, sizeof(in6));
+	return sizeof(in6);
+}
+
 struct endpoint endpoint_key(const struct endpoint *endpoint)
 {
 	struct endpoint key = *endpoint;

@@ -28,6 +28,9 @@ struct endpoint {
  * address: the kernel may then say what it thinks of it. */
 bool endpoint_from(struct endpoint *endpoint, const struct sockaddr *address, socklen_t len);
 
+/* The address that it was made from. Returns its length. */
+socklen_t endpoint_to(const struct endpoint *endpoint, struct sockaddr_storage *address);
+
 /* The key of its service point: a name stands for all of its addresses but those apart. */
 struct endpoint endpoint_key(const struct endpoint *endpoint);
 

@@ -58,6 +58,10 @@ static void inherit(struct pool *pool, struct connection *connection)
 			pool->os->lose(connection);
 	}
 	connection->point = NULL;
+	atomic_store(&connection->successor, NULL);
+	atomic_store(&connection->renewer, 0);
+	connection->kept = NULL;
+	connection->kept_len = connection->kept_size = 0;
 	atomic_store(&connection->turn, TURN_NONE);
 	connection_refuse(connection, REFUSED_FORKED);
 	connection_end(connection);

@@ -104,9 +104,9 @@ bool options_have(const struct options *options, int level, int name, int value)
 	       memcmp(option->value, &value, sizeof(value)) == 0;
 }
 
-long options_send_timeout_ms(const struct options *options)
+long options_timeout_ms(const struct options *options, int name)
 {
-	const struct option *option = find(options, SOL_SOCKET, SO_SNDTIMEO);
+	const struct option *option = find(options, SOL_SOCKET, name);
 	struct timeval time;
 
 	if (!option || option->size != sizeof(time))
@@ -164,6 +164,13 @@ static int set_wanted(const struct pool_os *os, int parked_fd, const struct opti
 			return error;
 	}
 	return 0;
+}
+
+int options_set_all(const struct pool_os *os, int fd, const struct options *options)
+{
+	static const struct options none = {.count = 0};
+
+	return set_wanted(os, fd, &none, options);
 }
 
 static int undo_left_over(const struct pool_os *os, int parked_fd, const struct options *parked,

@@ -34,8 +34,11 @@ bool options_record(struct options *options, int level, int name, const void *va
 /* Was this option, an int, set to this value? */
 bool options_have(const struct options *options, int level, int name, int value);
 
-/* SO_SNDTIMEO, as far as it was set, in milliseconds, rounded up; 0: none. */
-long options_send_timeout_ms(const struct options *options);
+/* Sets every one of them on a socket that has none of them yet. 0, or -errno. */
+int options_set_all(const struct pool_os *os, int fd, const struct options *options);
+
+/* SO_SNDTIMEO or SO_RCVTIMEO, as far as it was set, in milliseconds, rounded up; 0: none. */
+long options_timeout_ms(const struct options *options, int name);
 
 /* Can a connection with options parked be made like a socket with options fresh? Pure. */
 bool options_match(const struct options *parked, const struct options *fresh);

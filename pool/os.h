@@ -12,11 +12,15 @@
 #include <sys/socket.h>
 
 struct connection;
+struct endpoint;
 
 struct pool_os {
 	/* Milliseconds of a clock that also counts while the machine sleeps (CLOCK_BOOTTIME): the
 	 * peer's timers went on, too. */
 	uint64_t (*now_ms)(void);
+
+	/* Is the pool on, and this not a child that shares its memory (vfork(2))? */
+	bool (*may_act)(void);
 
 	/* Zeroed pages, or NULL. They are never given back. */
 	void *(*map)(size_t size);
@@ -37,10 +41,16 @@ struct pool_os {
 	int (*set_status_flags)(int fd, int flags);
 	int (*get_descriptor_flags)(int fd);
 	int (*watch)(int epfd, int op, int fd, struct epoll_event *event);
+	/* What fd is registered for in the set now: no more than flags, where it was with
+	 * EPOLLONESHOT and has fired. */
+	int (*watched_events)(int epfd, int fd, uint32_t *events);
 
 	/* Looks at the next byte without waiting or taking it: 1 if there is one, 0 at the end of
 	 * file, -EAGAIN if the connection is quiet. */
 	int (*peek)(int fd);
+
+	/* How many of the bytes that were sent the peer has not acknowledged: tcp(7), SIOCOUTQ. */
+	int (*unacknowledged)(int fd);
 
 	/* Gives the connection on fd a second, hidden number, of which connection->hidden and the
 	 * descriptor table know when this returns. */
@@ -63,6 +73,28 @@ struct pool_os {
 	/* Makes the descriptor table forget that connection is on fd. */
 	void (*forget)(struct connection *connection, int fd);
 	int (*close)(int fd);
+
+	/* A new socket of connection->family on a hidden number, which connection->hidden and the
+	 * descriptor table have when this returns, as they have its identity. The number or -errno.
+	 */
+	int (*open_hidden)(struct connection *connection);
+	int (*bind)(int fd, const struct endpoint *local);
+	int (*connect)(int fd, const struct endpoint *peer);
+	/* 0; how it failed; or -ETIMEDOUT. Where interrupted is not NULL it is told of a signal
+	 * handler, and after that it takes four seconds at most. */
+	int (*await_connection)(int fd, long timeout_ms, bool *interrupted);
+	/* Goes on with that as the program's own connect() on a blocking socket does: a signal
+	 * handler may end it, or jump out of it; and it is a cancellation point. Cancelled, it
+	 * calls abandon(what). */
+	int (*connect_patiently)(
+		int fd, const struct endpoint *peer, void (*abandon)(void *), void *what);
+	/* Without a signal; -ETIMEDOUT of a socket that takes nothing for so long. */
+	long (*send)(int fd, const void *data, size_t len, long timeout_ms);
+	int (*half_close)(int fd);
+	int (*shut_down)(int fd); /* both ways */
+	/* As peek(), of as many bytes as there are; how many that were. */
+	long (*look_ahead)(int fd, void *data, size_t len);
+	void (*yield)(void);
 
 	/* All threads that wait for this word to change: for its turn, pool/turn.h. */
 	void (*wake_all)(_Atomic uint32_t *word);

@@ -62,6 +62,15 @@ static enum refusal prepare_to_park(struct pool *pool, struct connection *connec
 	return refusal;
 }
 
+/* Is it the server that is to blame? What it answers to requests that were sent unseen, or by
+ * another thread, is none that nobody asked for. */
+static bool speaks_unasked(
+	const struct pool *pool, const struct connection *connection, int fd, enum refusal refusal)
+{
+	return (refusal == REFUSED_UNSOLICITED || refusal == REFUSED_EARLY_RESPONSE) &&
+	       !connection->order_unknown && proof_flow(pool->os, connection, fd).all_sent_seen;
+}
+
 /* What is left to do is to close the number. */
 static void give_up(struct pool *pool, struct connection *connection, int fd, enum refusal refusal)
 {
@@ -79,6 +88,9 @@ static void give_up(struct pool *pool, struct connection *connection, int fd, en
 		stats_count(&pool->stats.refused[refusal]);
 		if (connection->point)
 			service_point_refuses(connection->point, refusal);
+		if (connection->point && speaks_unasked(pool, connection, fd, refusal))
+			pool_learn(pool, connection->point, 0, DISCARDED_UNSOLICITED,
+				pool->os->now_ms());
 		pool_note(pool, connection, "closed", refusal_word(refusal));
 	}
 	pool->os->forget(connection, fd);
@@ -135,6 +147,12 @@ static void park(struct pool *pool, struct connection *connection)
 		return;
 	}
 	note_protocol(connection);
+	connection_set_risk(connection, RISK_NONE);
+	if (connection->tracker && connection->tracker->facts)
+		connection->keeps_ms =
+			connection->tracker->facts(connection->tracker_state).keeps_ms;
+	if (connection->keeps_ms > 0)
+		__atomic_store_n(&pool->points_differ, true, __ATOMIC_RELAXED);
 	atomic_store_explicit(&connection->state, CONNECTION_PARKED, memory_order_relaxed);
 	DL_PREPEND2(point->parked, connection, point_prev, point_next);
 	point->parked_count++;

@@ -4,6 +4,7 @@
 
 #include "pool/layout.h"
 #include "pool/pool_private.h"
+#include "pool/succession.h"
 #include "pool/turn.h"
 
 /* Bytes that are mapped at a time. */
@@ -170,6 +171,8 @@ struct connection *pool_adopt(struct pool *pool, int family, uint32_t epoch)
 
 void pool_release(struct pool *pool, struct connection *connection)
 {
+	kept_drop(pool, connection);
+	succession_abandon(pool, connection);
 	connection_end(connection);
 	connection->parked_ms = pool->os->now_ms();
 	if (pool_enter(pool)) {

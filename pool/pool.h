@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "pool/connection.h"
+#include "pool/kept.h"
 #include "pool/lock.h"
 #include "pool/names.h"
 #include "pool/os.h"
@@ -44,6 +45,7 @@ struct pool {
 	_Atomic bool off;            /* for good: pool_turn_off() */
 	_Atomic(struct connection *) made;    /* all there ever were: connection.next_made */
 	_Atomic(struct connection *) orphans; /* given back without the lock: .next_free */
+	struct kept_spare kept;
 
 	struct lock lock; /* covers all that follows, and the lists in connections */
 	struct slab slab;

@@ -4,8 +4,14 @@
 
 #include <utlist.h>
 
-static void add_point_json(struct text *text, const struct service_point *point)
+static uint64_t left(uint64_t until, uint64_t now)
 {
+	return until > now ? until - now : 0;
+}
+
+static void add_point_json(struct text *text, const struct service_point *point, uint64_t now)
+{
+	const struct learned learned = learning_learned(&point->learning, now);
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -14,6 +20,8 @@ static void add_point_json(struct text *text, const struct service_point *point)
 		{"reused", atomic_load_explicit(&point->reused, memory_order_relaxed)},
 		{"parked", point->parked_count},
 		{"in_use", point->in_use},
+		{"keeps_ms", learned.keeps_ms},
+		{"quarantined_ms", left(learned.quarantined_until_ms, now)},
 	};
 	char address[80];
 	struct text name = {.data = address, .size = sizeof(address) - 1};
@@ -34,12 +42,13 @@ static void add_point_json(struct text *text, const struct service_point *point)
 		text_add(text, ":");
 		text_add_number(text, (int64_t)numbers[i].value);
 	}
-	text_add(text, "}");
+	text_add(text, learned.is_habit ? ",\"habit\":true}" : ",\"habit\":false}");
 }
 
 bool pool_add_json(struct pool *pool, struct text *text)
 {
 	const struct service_point *point;
+	uint64_t now = pool->os->now_ms();
 
 	stats_add_json(text, &pool->stats);
 	text_add(text, ",\"service_points\":[");
@@ -49,7 +58,7 @@ bool pool_add_json(struct pool *pool, struct text *text)
 		{
 			if (point != pool->points.used)
 				text_add(text, ",");
-			add_point_json(text, point);
+			add_point_json(text, point, now);
 		}
 		pool_leave(pool);
 	}

@@ -25,6 +25,13 @@ void pool_note(
  * allows less since. */
 bool pool_idle_for_too_long(const struct connection *connection, uint64_t now);
 
+/* For how long it has been parked, or as much of that as 32 bits hold. */
+uint32_t pool_idle_ms(const struct connection *connection, uint64_t now);
+
+/* What there is to learn from a parked connection of this service point that is discarded. */
+void pool_learn(struct pool *pool, struct service_point *point, uint32_t idle_ms, enum discard why,
+	uint64_t now);
+
 /* The lease runs from the connection's creation. Up to a tenth more or less, so that connections
  * that were made together do not all end together. */
 bool pool_lease_is_over(const struct connection *connection, uint64_t now);

@@ -49,6 +49,30 @@ bool proof_connected(const struct pool_os *os, int fd)
 	       info.tcpi_bytes_acked > 0;
 }
 
+struct proof_flow proof_flow(const struct pool_os *os, const struct connection *connection, int fd)
+{
+	struct tcp_info info;
+	socklen_t size = sizeof(info);
+
+	/* tcpi_bytes_retrans is the youngest member used here: Linux 4.19. */
+	if (os->get_option(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
+		size < offsetof(struct tcp_info, tcpi_bytes_retrans) +
+				sizeof(info.tcpi_bytes_retrans))
+		return (struct proof_flow){.open = false};
+	/* What was written is what was sent, once, and what waits to be. */
+	uint64_t written = info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes;
+	return (struct proof_flow){
+		.all_sent_seen = written == connection->sent,
+		/* The SYN is counted, too: see check_ledger(). */
+		.heard = info.tcpi_bytes_acked > connection->sent_before + 1,
+		.open = info.tcpi_state == STATE_ESTABLISHED,
+		/* So is the peer's FIN: tcp_data_queue() in net/ipv4/tcp_input.c. */
+		.quiet = info.tcpi_bytes_received == connection->received ||
+			 (info.tcpi_state != STATE_ESTABLISHED &&
+				 info.tcpi_bytes_received == connection->received + 1),
+	};
+}
+
 static enum refusal check_ledger(
 	const struct pool_os *os, const struct connection *connection, int fd)
 {

@@ -22,6 +22,18 @@ bool proof_connected(const struct pool_os *os, int fd);
 
 /* Before parking: fd is this connection, every byte that the kernel counts was seen, none is left
  * in either direction, the peer has not closed it, and no signal is sent for it. */
+/* What the kernel has counted on a socket, against what was seen of the connection. */
+struct proof_flow {
+	bool all_sent_seen; /* nothing was sent that was not seen: else it is none of our business
+			     */
+	bool heard;         /* the peer has acknowledged something of what was sent in this use */
+	bool open;          /* ESTABLISHED: neither side has ended it */
+	bool quiet;         /* nothing has come that was not received, and seen */
+};
+
+/* All false if it cannot be known, or if it is no TCP socket. */
+struct proof_flow proof_flow(const struct pool_os *os, const struct connection *connection, int fd);
+
 enum refusal proof_before_parking(
 	const struct pool_os *os, const struct connection *connection, int fd);
 

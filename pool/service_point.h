@@ -9,6 +9,7 @@
 #include "pool/connection.h"
 #include "pool/endpoint.h"
 #include "pool/hash.h"
+#include "pool/learning.h"
 #include "pool/rules.h"
 #include "pool/settings.h"
 #include "pool/stats.h"
@@ -32,6 +33,7 @@ struct service_point {
 	/* Counted without the lock. */
 	_Atomic(const char *) protocol; /* of the last one that was closed */
 	_Atomic uint64_t opened, reused;
+	struct learning learning;
 	_Atomic uint32_t discarded[DISCARD_COUNT], refused[REFUSAL_COUNT];
 
 	/* What others are shown of it: pool/status.h */

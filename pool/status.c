@@ -67,9 +67,18 @@ static void write_numbers(struct status_row *row, const struct service_point *po
 			atomic_load_explicit(&point->refused[i], memory_order_relaxed);
 }
 
+static void write_learned(struct status_row *row, const struct learned *learned)
+{
+	row->keeps_until_ms = learned->keeps_until_ms;
+	row->quarantined_until_ms = learned->quarantined_until_ms;
+	row->keeps_ms = learned->keeps_ms;
+	row->is_habit = learned->is_habit;
+}
+
 static void write_row(struct pool *pool, struct status_page *page, struct service_point *point)
 {
 	struct status_row *row = &page->rows[point->row - 1];
+	const struct learned learned = learning_learned(&point->learning, pool->now_ms);
 
 	_Static_assert(sizeof(row->settings) == sizeof(point->settings), "both are all longs");
 	begin_writing(&pool->status, &row->sequence);
@@ -78,6 +87,7 @@ static void write_row(struct pool *pool, struct status_page *page, struct servic
 	write_text(row->protocol, sizeof(row->protocol),
 		atomic_load_explicit(&point->protocol, memory_order_relaxed));
 	write_endpoint(row, point);
+	write_learned(row, &learned);
 	end_writing(&pool->status, &row->sequence);
 }
 

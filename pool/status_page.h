@@ -53,6 +53,12 @@ struct status_row {
 	char protocol[STATUS_PROTOCOL_SIZE];
 	char address[STATUS_ADDRESS_SIZE]; /* of the latest connection */
 	char name[STATUS_NAME_SIZE];       /* the host's name, or else its address */
+
+	/* What is learned of its server (pool/learning.h), and until when it holds. Rows may end
+	 * before this: those of libraries that learn nothing do. */
+	uint64_t keeps_until_ms, quarantined_until_ms;
+	uint32_t keeps_ms; /* 0: nothing */
+	uint32_t is_habit; /* 1: none that was idle for longer is reused */
 };
 
 /* Text in the grammar of pool/requests.h. Who asks writes it, and then the number, which is the

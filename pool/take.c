@@ -46,6 +46,7 @@ static struct connection *choose_locked(struct pool *pool, struct service_point 
 		} else if (same_address(connection, fresh) &&
 			   options_match(&connection->options, &fresh->options)) {
 			pool_unlink_locked(pool, connection);
+			connection->idle_ms = pool_idle_ms(connection, now);
 			return connection;
 		}
 	}
@@ -85,9 +86,11 @@ static int put_in_place(
 	atomic_store_explicit(&connection->fd, fd, memory_order_relaxed);
 	connection->point = point;
 	connection->watches = fresh->watches;
-	connection->fork_epoch = fresh->fork_epoch;
+	connection->fork_epoch = atomic_load(&fresh->fork_epoch);
 	connection->flushes = fresh->flushes;
 	connection->uses++;
+	connection->sent_before = atomic_load(&connection->sent);
+	connection_set_risk(connection, pool->settings.replay ? RISK_UNUSED : RISK_NONE);
 	atomic_store_explicit(&connection->state, CONNECTION_LIVE, memory_order_release);
 	int error = pool->os->reveal(connection, fd, close_on_exec & FD_CLOEXEC);
 	if (error == 0) {
@@ -123,6 +126,7 @@ static int give(struct pool *pool, struct connection *connection, struct connect
 	if (error == 0)
 		return 0;
 	count_reuse(pool, point, -1);
+	pool_learn(pool, point, connection->idle_ms, why, pool->os->now_ms());
 	if (error == -ESTALE) {
 		pool_release(pool, connection);
 	} else {
@@ -139,7 +143,7 @@ struct wish {
 };
 
 /* Does anything about the program's new socket forbid to put another in its place? */
-static bool replaceable(struct pool *pool, const struct connection *fresh, int fd, int status_flags)
+static bool replaceable(struct pool *pool, struct connection *fresh, int fd, int status_flags)
 {
 	/* Signals are sent for the socket, not for the number: fcntl(2), F_SETOWN. */
 	return status_flags >= 0 && !(status_flags & O_ASYNC) && !connection_refused(fresh) &&
@@ -177,7 +181,8 @@ static enum taken take_one(struct pool *pool, struct connection *fresh,
 	struct service_point *point = pool_find_point_locked(pool, &fresh->peer, now, &doomed);
 	if (point && !turn_admit_locked(pool, point, fresh, wish->may_wait))
 		taken = TAKEN_LIMITED;
-	else if (point && wish->reuse && !connection_refused(fresh) && !point->settings.off)
+	else if (point && wish->reuse && !connection_refused(fresh) && !point->settings.off &&
+		 !learning_is_quarantined(&point->learning, now))
 		*connection = choose_locked(pool, point, fresh, now, &doomed);
 	if (*connection) {
 		count_reuse(pool, point, 1);

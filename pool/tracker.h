@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,22 @@ enum recognition {
 	RECOGNISED_NO,   /* another protocol */
 	RECOGNISED_MORE, /* so far it could be ours */
 	RECOGNISED_YES,
+};
+
+/* What the bytes of a connection tell besides whether it is idle. */
+struct tracker_facts {
+	/* There is a request without its answer, perhaps partly sent, and neither it nor any that
+	 * follows it changes anything when it is sent once more. */
+	bool repeatable;
+	/* All that was sent since the last answer is the beginning of one request, which nobody can
+	 * act on before the rest has come. */
+	bool unfinished;
+	bool lost; /* where a message begins or ends is not known any more */
+	/* Hashes of the host that the first request was for, and the latest one; 0: not known, or
+	 * it does not matter. */
+	uint32_t first_host, host;
+	uint32_t keeps_ms; /* how long the server keeps the connection when it is idle; 0: not known
+			    */
 };
 
 struct tracker {
@@ -40,6 +57,9 @@ struct tracker {
 	/* REFUSED_NOT if the connection is idle: every request answered in full, nobody asked to
 	 * close. REFUSED_BUSY while an exchange is under way; any other refusal is for good. */
 	enum refusal (*verdict)(const void *state);
+
+	/* NULL: it knows nothing. */
+	struct tracker_facts (*facts)(const void *state);
 };
 
 /* The tracker that a rule prescribes, as enum proto; NULL: by the first bytes. */

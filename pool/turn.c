@@ -64,7 +64,7 @@ static void leave_locked(struct pool *pool, struct connection *fresh, uint64_t n
 /* For how long, and what ends it. */
 static void note_patience(struct connection *fresh, const struct service_point *point)
 {
-	long own = options_send_timeout_ms(&fresh->options);
+	long own = options_timeout_ms(&fresh->options, SO_SNDTIMEO);
 
 	fresh->may_wait_ms = point->settings.wait_ms;
 	fresh->own_time = own > 0 && own < fresh->may_wait_ms;

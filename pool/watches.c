@@ -1,5 +1,6 @@
 #include "pool/watches.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 static struct watch *find(struct watches *watches, int epfd)
@@ -46,28 +47,46 @@ bool watches_remove(const struct pool_os *os, struct watches *watches, int fd)
 	return true;
 }
 
-static bool apply_to_all(const struct pool_os *os, const struct watches *watches, int op, int fd)
+bool watches_restore(const struct pool_os *os, const struct watches *watches, int fd)
 {
 	for (unsigned i = 0; i < watches->count; i++) {
 		const struct watch *watch = &watches->entries[i];
 		struct epoll_event event = {.events = watch->events, .data.u64 = watch->data};
-		if (os->watch(watch->epfd, op, fd, &event) < 0)
+		if (os->watch(watch->epfd, EPOLL_CTL_ADD, fd, &event) < 0)
 			return false;
 	}
 	return true;
 }
 
-bool watches_hold(const struct pool_os *os, const struct watches *watches, int fd)
+/* A one-shot registration may have fired, and an exclusive one cannot be changed: epoll_ctl(2). */
+static bool is_asked_for(const struct watch *watch)
 {
-	/* A one-shot registration may have fired already, and an exclusive one cannot be asked
-	 * for without changing it: epoll_ctl(2). */
-	for (unsigned i = 0; i < watches->count; i++)
-		if (watches->entries[i].events & (EPOLLONESHOT | EPOLLEXCLUSIVE))
-			return false;
-	return apply_to_all(os, watches, EPOLL_CTL_MOD, fd);
+	return watch->events & (EPOLLONESHOT | EPOLLEXCLUSIVE);
 }
 
-bool watches_restore(const struct pool_os *os, const struct watches *watches, int fd)
+/* Is fd in this set? 0; or what the kernel says. */
+static int ask(const struct pool_os *os, struct watch *watch, int fd)
 {
-	return apply_to_all(os, watches, EPOLL_CTL_ADD, fd);
+	struct epoll_event event = {.events = watch->events, .data.u64 = watch->data};
+
+	return is_asked_for(watch) ? os->watched_events(watch->epfd, fd, &watch->events)
+				   : os->watch(watch->epfd, EPOLL_CTL_MOD, fd, &event);
+}
+
+bool watches_hold(const struct pool_os *os, struct watches *watches, int fd)
+{
+	for (unsigned i = 0; i < watches->count; i++)
+		if (ask(os, &watches->entries[i], fd) < 0)
+			return false;
+	return true;
+}
+
+void watches_forget_closed(const struct pool_os *os, struct watches *watches, int fd)
+{
+	for (unsigned i = watches->count; i-- > 0;) {
+		int error = ask(os, &watches->entries[i], fd);
+		/* epoll_ctl(2): not in that set; not open; no epoll set. */
+		if (error == -ENOENT || error == -EBADF || error == -EINVAL || error == -EPERM)
+			watches->entries[i] = watches->entries[--watches->count];
+	}
 }

@@ -32,8 +32,12 @@ bool watches_record(struct watches *watches, int epfd, int op, const struct epol
 /* Takes fd out of every set. false if one of them did not say that fd was in it. */
 bool watches_remove(const struct pool_os *os, struct watches *watches, int fd);
 
-/* Is fd in each of these sets, and can it be put back as if nothing had happened? */
-bool watches_hold(const struct pool_os *os, const struct watches *watches, int fd);
+/* Is fd in each of these sets, and can it be put back as if nothing had happened? What is noted of
+ * them is as they are now, then. */
+bool watches_hold(const struct pool_os *os, struct watches *watches, int fd);
+
+/* Forgets the sets that are not open any more; or whose numbers mean others, in which fd is not. */
+void watches_forget_closed(const struct pool_os *os, struct watches *watches, int fd);
 
 /* Puts fd into each of these sets. */
 bool watches_restore(const struct pool_os *os, const struct watches *watches, int fd);

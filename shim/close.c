@@ -7,10 +7,12 @@
 #include <stdio.h>
 
 #include "pool/layout.h"
+#include "pool/succession.h"
 #include "shim/libc.h"
 #include "shim/os.h"
 #include "shim/process.h"
 #include "shim/raw.h"
+#include "shim/renewal.h"
 
 static int to_libc_result(int result)
 {
@@ -86,13 +88,33 @@ int shutdown(int fd, int how)
 		return process_bad_descriptor();
 	if (!call.connection)
 		return libc()->shutdown(fd, how);
-	connection_refuse(call.connection, REFUSED_SHUTDOWN);
+	bool at_risk = is_at_risk(call);
+	/* Half closed, it may still be renewed, and that knows of this from here on. */
+	if (how == SHUT_WR && connection_state(call.connection) == CONNECTION_LIVE)
+		atomic_store(&call.connection->half_closed, true);
+	else
+		connection_refuse(call.connection, REFUSED_SHUTDOWN);
 	/* One that waits for its turn is, for the program, one that is connecting. */
-	bool waited = how >= SHUT_RD && how <= SHUT_RDWR && process_may_pool() &&
-		      pool_shut_down_waiting(&process_pool, call);
-	int result = waited ? 0 : libc()->shutdown(fd, how);
+	if (how >= SHUT_RD && how <= SHUT_RDWR && process_may_pool() &&
+		pool_shut_down_waiting(&process_pool, call)) {
+		process_leave(call, false);
+		return 0;
+	}
+	/* Who waits for a new connection in its place is woken; the old one is at its end. */
+	bool woken =
+		how != SHUT_WR && process_may_pool() && succession_shut_down(&process_pool, call);
+	ssize_t result;
+	do
+		result = libc()->shutdown(fd, how);
+	while (result < 0 && how == SHUT_WR &&
+		renewed_after_receiving(&call, fd, MSG_DONTWAIT, NULL, &result));
+	/* The end that it has come to is not for the program to see. */
+	if (result < 0 && errno == ENOTCONN && at_risk && how != SHUT_WR) {
+		errno = call.saved_errno;
+		woken = true;
+	}
 	process_leave(call, false);
-	return result;
+	return woken ? 0 : (int)result;
 }
 
 /* ---- stdio ---- */

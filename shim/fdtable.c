@@ -1,5 +1,6 @@
 #include "shim/fdtable.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "pool/layout.h"
@@ -46,8 +47,10 @@ COLD struct call fdtable_enter_tracked(int fd)
 			break;
 		bool connecting = connection_is_connecting(connection);
 		if (fdtable_get(fd) == connection && !connecting &&
-			!connection_hides(connection, fd))
+			!connection_hides(connection, fd)) {
+			call.saved_errno = (int16_t)errno;
 			return call;
+		}
 		connection_leave(call);
 		if (!connecting)
 			continue;

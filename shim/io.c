@@ -4,28 +4,49 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/sendfile.h>
 
 #include "pool/layout.h"
+#include "pool/renew.h"
 #include "shim/io.h"
 #include "shim/libc.h"
 #include "shim/memory.h"
 #include "shim/process.h"
+#include "shim/renewal.h"
 
 /* Flags that make a receiving call move no bytes of the stream, or bytes that are not of it. */
 #define RECEIVES_NOTHING (MSG_PEEK)
 #define RECEIVES_UNSEEN  (MSG_TRUNC) /* tcp(7): the bytes are thrown away */
 #define RECEIVES_ODDLY   (MSG_OOB | MSG_ERRQUEUE)
+#define SENT_MOST        0x7ffff000 /* MAX_RW_COUNT: what is more, the kernel cuts off or refuses */
 #define SENDS_ODDLY      (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)
+
+static bool note_moved(
+	struct call call, enum direction direction, const struct iovec *vector, size_t total)
+{
+	if (direction == SENT && is_at_risk(call))
+		return renew_sent(&process_pool, call, vector, total);
+	return connection_moved(call, direction, vector, total);
+}
 
 COLD static void moved(
 	struct call call, enum direction direction, const struct iovec *vector, ssize_t total)
 {
-	bool give_back = total > 0 && connection_moved(call, direction, vector, (size_t)total);
+	process_leave(call, total > 0 && note_moved(call, direction, vector, (size_t)total));
+}
 
-	process_leave(call, give_back);
+/* Is a call that received so much into a buffer of the program's to be made again? */
+static inline bool again(struct call *call, int fd, int flags, const void *buf, ssize_t *result)
+{
+	const struct iovec vector = {
+		.iov_base = (void *)buf,
+		.iov_len = *result > 0 ? (size_t)*result : 0,
+	};
+
+	return renewed_after_receiving(call, fd, flags, &vector, result);
 }
 
 COLD static void received(struct call call, const void *buf, ssize_t len, int flags)
@@ -40,13 +61,37 @@ COLD static void received(struct call call, const void *buf, ssize_t len, int fl
 		moved(call, RECEIVED, flags & RECEIVES_UNSEEN ? NULL : &vector, len);
 }
 
+static void sent_vector(struct call call, const struct iovec *vector, ssize_t len, int flags)
+{
+	if (flags & SENDS_ODDLY)
+		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
+	moved(call, SENT, vector, len);
+}
+
 COLD static void sent(struct call call, const void *buf, ssize_t len, int flags)
 {
 	const struct iovec vector = {.iov_base = (void *)buf, .iov_len = (size_t)len};
 
-	if (flags & SENDS_ODDLY)
-		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
-	moved(call, SENT, &vector, len);
+	sent_vector(call, &vector, len, flags);
+}
+
+/* All that is sent on a connection at risk goes one of these ways. */
+COLD static ssize_t send_at_risk(
+	struct call call, int fd, const struct iovec *vector, size_t count, int flags)
+{
+	ssize_t result = renewal_send(&call, fd, vector, count, flags);
+
+	sent_vector(call, vector, result, flags);
+	return result;
+}
+
+COLD static ssize_t send_buffer_at_risk(
+	struct call call, int fd, const void *buf, size_t len, int flags)
+{
+	ssize_t result = renewal_send_buffer(&call, fd, buf, len, flags);
+
+	sent(call, buf, result, flags);
+	return result;
 }
 
 /* ---- receiving ---- */
@@ -74,7 +119,10 @@ ssize_t read(int fd, void *buf, size_t len)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	ssize_t result = libc()->read(fd, buf, len);
+	ssize_t result;
+	do
+		result = libc()->read(fd, buf, len);
+	while (again(&call, fd, 0, buf, &result));
 	if (call.connection)
 		received(call, buf, result, 0);
 	return result;
@@ -88,7 +136,10 @@ ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	ssize_t result = libc()->__read_chk(fd, buf, len, room);
+	ssize_t result;
+	do
+		result = libc()->__read_chk(fd, buf, len, room);
+	while (again(&call, fd, 0, buf, &result));
 	if (call.connection)
 		received(call, buf, result, 0);
 	return result;
@@ -117,7 +168,10 @@ ssize_t readv(int fd, const struct iovec *vector, int count)
 	if (!call.connection)
 		return libc()->readv(fd, vector, count);
 	note_places(&places, vector, (size_t)count);
-	ssize_t result = libc()->readv(fd, vector, count);
+	ssize_t result;
+	do
+		result = libc()->readv(fd, vector, count);
+	while (renewed_after_receiving(&call, fd, 0, places_of(&places, result), &result));
 	moved(call, RECEIVED, places_of(&places, result), result);
 	return result;
 }
@@ -128,7 +182,10 @@ ssize_t recv(int fd, void *buf, size_t len, int flags)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	ssize_t result = libc()->recv(fd, buf, len, flags);
+	ssize_t result;
+	do
+		result = libc()->recv(fd, buf, len, flags);
+	while (again(&call, fd, flags, buf, &result));
 	if (call.connection)
 		received(call, buf, result, flags);
 	return result;
@@ -140,7 +197,10 @@ ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	ssize_t result = libc()->__recv_chk(fd, buf, len, room, flags);
+	ssize_t result;
+	do
+		result = libc()->__recv_chk(fd, buf, len, room, flags);
+	while (again(&call, fd, flags, buf, &result));
 	if (call.connection)
 		received(call, buf, result, flags);
 	return result;
@@ -153,7 +213,10 @@ ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struct socka
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	ssize_t result = libc()->recvfrom(fd, buf, len, flags, from, from_len);
+	ssize_t result;
+	do
+		result = libc()->recvfrom(fd, buf, len, flags, from, from_len);
+	while (again(&call, fd, flags, buf, &result));
 	if (call.connection)
 		received(call, buf, result, flags);
 	return result;
@@ -166,7 +229,10 @@ ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int 
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	ssize_t result = libc()->__recvfrom_chk(fd, buf, len, room, flags, from, from_len);
+	ssize_t result;
+	do
+		result = libc()->__recvfrom_chk(fd, buf, len, room, flags, from, from_len);
+	while (again(&call, fd, flags, buf, &result));
 	if (call.connection)
 		received(call, buf, result, flags);
 	return result;
@@ -197,10 +263,25 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	}
 	if (memory_is_readable(message, sizeof(*message)))
 		note_places(&places, message->msg_iov, message->msg_iovlen);
-	ssize_t result = libc()->recvmsg(fd, message, flags);
+	ssize_t result;
+	do
+		result = libc()->recvmsg(fd, message, flags);
+	while (renewed_after_receiving(&call, fd, flags, places_of(&places, result), &result));
 	received_message(call, &places, result, flags);
 	connection_leave(call);
 	return result;
+}
+
+/* As renewed_after_receiving(): the first message is what came first. */
+COLD static bool renewed_after_message(
+	struct call *call, int fd, int flags, const struct mmsghdr *messages, int *result)
+{
+	ssize_t some = *result > 0 ? (ssize_t)messages[0].msg_len : *result;
+	bool again = renewed_after_receiving(call, fd, flags, NULL, &some);
+
+	if (some < 0)
+		*result = -1;
+	return again;
 }
 
 int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
@@ -215,6 +296,8 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct
 	int result = libc()->recvmmsg(fd, messages, count, flags, timeout);
 	if (!call.connection)
 		return result;
+	while (is_at_risk(call) && renewed_after_message(&call, fd, flags, messages, &result))
+		result = libc()->recvmmsg(fd, messages, count, flags, timeout);
 	/* Nobody uses it on TCP, so nobody is worse off for it. */
 	for (int i = 0; i < result; i++)
 		received_message(call, &unseen, messages[i].msg_len, flags);
@@ -230,6 +313,8 @@ ssize_t write(int fd, const void *buf, size_t len)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	if (is_at_risk(call) && len <= SENT_MOST)
+		return send_buffer_at_risk(call, fd, buf, len, 0);
 	ssize_t result = libc()->write(fd, buf, len);
 	if (call.connection)
 		sent(call, buf, result, 0);
@@ -244,6 +329,8 @@ ssize_t writev(int fd, const struct iovec *vector, int count)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	if (is_at_risk(call) && count > 0 && count <= IOV_MAX)
+		return send_at_risk(call, fd, vector, (size_t)count, 0);
 	ssize_t result = libc()->writev(fd, vector, count);
 	if (call.connection)
 		moved(call, SENT, vector, result);
@@ -256,6 +343,8 @@ ssize_t send(int fd, const void *buf, size_t len, int flags)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	if (is_at_risk(call) && len <= SENT_MOST && !(flags & SENDS_ODDLY))
+		return send_buffer_at_risk(call, fd, buf, len, flags);
 	ssize_t result = libc()->send(fd, buf, len, flags);
 	if (call.connection)
 		sent(call, buf, result, flags);
@@ -271,6 +360,10 @@ ssize_t sendto(
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	/* On a connection TCP does not look at an address, but at whether it is there. */
+	if (is_at_risk(call) && len <= SENT_MOST && !(flags & SENDS_ODDLY) &&
+		(!to || to_len == 0 || memory_is_readable(to, to_len)))
+		return send_buffer_at_risk(call, fd, buf, len, flags);
 	ssize_t result = libc()->sendto(fd, buf, len, flags, to, to_len);
 	if (call.connection)
 		sent(call, buf, result, flags);
@@ -313,8 +406,21 @@ static void sent_message(struct call call, const struct msghdr *message, ssize_t
 	/* Ancillary data to a TCP socket asks for time stamps and the like. */
 	if (flags & SENDS_ODDLY || message->msg_controllen > 0)
 		connection_refuse(call.connection, REFUSED_SPECIAL_IO);
-	if (len > 0 && connection_moved(call, SENT, message->msg_iov, (size_t)len))
+	if (len > 0 && note_moved(call, SENT, message->msg_iov, (size_t)len))
 		pool_release(&process_pool, call.connection);
+}
+
+/* What is nothing but a vector can be sent once more. */
+COLD static ssize_t sendmsg_of(struct call *call, int fd, const struct msghdr *message, int flags)
+{
+	bool plain = is_at_risk(*call) && memory_is_readable(message, sizeof(*message)) &&
+		     (!message->msg_name || message->msg_namelen == 0 ||
+			     memory_is_readable(message->msg_name, message->msg_namelen)) &&
+		     message->msg_controllen == 0 && message->msg_iovlen > 0 &&
+		     !(flags & SENDS_ODDLY);
+
+	return plain ? renewal_send(call, fd, message->msg_iov, message->msg_iovlen, flags)
+		     : libc()->sendmsg(fd, message, flags);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
@@ -323,7 +429,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
-	ssize_t result = libc()->sendmsg(fd, message, flags);
+	ssize_t result = sendmsg_of(&call, fd, message, flags);
 	if (result >= 0)
 		sent_message(call, message, result, flags);
 	if (call.connection)
@@ -337,6 +443,10 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	if (is_at_risk(call) && !renewal_before_sending(&call, fd)) {
+		connection_leave(call);
+		return -1;
+	}
 	int result = libc()->sendmmsg(fd, messages, count, flags);
 	for (int i = 0; i < result; i++)
 		sent_message(call, &messages[i].msg_hdr, messages[i].msg_len, flags);
@@ -353,6 +463,10 @@ ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 
 	if (call.hidden)
 		return process_bad_descriptor();
+	if (is_at_risk(call) && !renewal_before_sending(&call, out)) {
+		connection_leave(call);
+		return -1;
+	}
 	ssize_t result = libc()->sendfile(out, in, offset, count);
 	if (call.connection)
 		moved(call, SENT, NULL, result);
@@ -365,6 +479,10 @@ ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 
 	if (call.hidden)
 		return process_bad_descriptor();
+	if (is_at_risk(call) && !renewal_before_sending(&call, out)) {
+		connection_leave(call);
+		return -1;
+	}
 	ssize_t result = libc()->sendfile64(out, in, offset, count);
 	if (call.connection)
 		moved(call, SENT, NULL, result);
@@ -374,10 +492,15 @@ ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
 {
 	struct call from = fdtable_enter(in), to = fdtable_enter(out);
-	ssize_t result = from.hidden || to.hidden
-				 ? process_bad_descriptor_here()
-				 : libc()->splice(in, in_offset, out, out_offset, len, flags);
+	bool may_send = !is_at_risk(to) || renewal_before_sending(&to, out);
+	ssize_t result = -1;
 
+	if (from.hidden || to.hidden)
+		process_bad_descriptor_here();
+	else if (may_send)
+		do
+			result = libc()->splice(in, in_offset, out, out_offset, len, flags);
+		while (renewed_after_receiving(&from, in, 0, NULL, &result));
 	if (from.connection)
 		moved(from, RECEIVED, NULL, result);
 	if (to.connection)

@@ -4,22 +4,29 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include "pool/connection.h"
 #include "pool/layout.h"
+#include "pool/proof.h"
+#include "shim/fdinfo.h"
 #include "shim/fdtable.h"
 #include "shim/keeper.h"
 #include "shim/libc.h"
 #include "shim/log.h"
 #include "shim/process.h"
 #include "shim/raw.h"
+#include "shim/waiting.h"
 
 /* High, so that the program's own numbers stay as low as they would be, also those for select(2),
  * which end at 1024; but no higher, as the kernel's table of descriptors reaches to the highest,
@@ -56,6 +63,11 @@ HOT long os_measure_room(void)
 HOT bool os_is_crowded(int fd)
 {
 	return fd >= atomic_load_explicit(&crowded_from, memory_order_relaxed);
+}
+
+HOT int os_hidden_from(void)
+{
+	return atomic_load_explicit(&hidden_base, memory_order_relaxed);
 }
 
 HOT bool os_may_hide(int fd)
@@ -237,6 +249,14 @@ static int peek(int fd)
 	return (int)permitted(RAW6(recvfrom, fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL));
 }
 
+static int unacknowledged(int fd)
+{
+	int bytes = 0;
+	long result = RAW3(ioctl, fd, SIOCOUTQ, &bytes);
+
+	return result < 0 ? (int)result : bytes;
+}
+
 /* Makes the table forget the hidden number. */
 static void unhide(struct connection *connection, int number)
 {
@@ -256,7 +276,6 @@ static int hide_now(struct connection *connection, int fd)
 	}
 	atomic_store_explicit(&connection->hidden, number, memory_order_release);
 	process_displace(number, connection);
-	keeper_watch(number);
 	return number;
 }
 
@@ -265,6 +284,8 @@ static int hide(struct connection *connection, int fd)
 	if (!fdtable_begin_hiding())
 		return -EBUSY;
 	int number = hide_now(connection, fd);
+	if (number >= 0)
+		keeper_watch(number);
 	fdtable_end_hiding();
 	return number;
 }
@@ -291,6 +312,9 @@ static void lose(struct connection *connection)
 static int reveal(struct connection *connection, int fd, bool close_on_exec)
 {
 	int number = atomic_load_explicit(&connection->hidden, memory_order_relaxed);
+
+	if (connection->predecessor && connection->uses == 1)
+		waiting_note_exchange();
 	/* Also where it says EBUSY, as somebody else is opening a file with that number: then fd is
 	 * not the socket any more that it was. */
 	long result = permitted(RAW3(dup3, number, fd, close_on_exec ? O_CLOEXEC : 0));
@@ -323,6 +347,152 @@ static int close_number(int fd)
 	errno = saved_errno;
 	pthread_setcancelstate(cancel_state, NULL);
 	return result;
+}
+
+/* ---- a new socket in the place of a reused one ---- */
+
+static int open_now(struct connection *connection)
+{
+	int low = (int)permitted(RAW3(
+		socket, atomic_load(&connection->family), SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
+
+	if (low < 0)
+		return low;
+	connection->cookie = proof_cookie(&real_os, low);
+	int number = hide_now(connection, low);
+	if (number == -EMFILE || number == -EINVAL) {
+		/* The last number there is will do, for the moment that it takes. */
+		atomic_store_explicit(&connection->hidden, low, memory_order_release);
+		process_displace(low, connection);
+		return low;
+	}
+	RAW1(close, low);
+	return number;
+}
+
+/* Closed in between, the low number could be another file's. */
+static int open_hidden(struct connection *connection)
+{
+	if (!fdtable_begin_hiding())
+		return -EBUSY;
+	int number = open_now(connection);
+	fdtable_end_hiding();
+	return number;
+}
+
+static int bind_to(int fd, const struct endpoint *local)
+{
+	struct sockaddr_storage address;
+	socklen_t len = endpoint_to(local, &address);
+
+	return (int)RAW3(bind, fd, &address, len);
+}
+
+static int connect_to(int fd, const struct endpoint *peer)
+{
+	struct sockaddr_storage address;
+	socklen_t len = endpoint_to(peer, &address);
+
+	return (int)RAW3(connect, fd, &address, len);
+}
+
+#define AFTER_SIGNAL_MS 4000
+
+/* 0; -ETIMEDOUT; or how that failed. A signal handler that runs meanwhile does not end it, but
+ * shortens it. */
+static int await_writable(int fd, long timeout_ms, bool *interrupted)
+{
+	struct pollfd writable = {.fd = fd, .events = POLLOUT};
+	uint64_t now = now_ms(), deadline = now + (uint64_t)timeout_ms;
+
+	for (; now < deadline; now = now_ms()) {
+		struct timespec left = {
+			.tv_sec = (time_t)(deadline - now) / 1000,
+			.tv_nsec = (long)((deadline - now) % 1000) * 1000000,
+		};
+		long result = RAW5(ppoll, &writable, 1, &left, NULL, sizeof(uint64_t));
+		if (result > 0)
+			return 0;
+		if (result < 0 && result != -EINTR)
+			return (int)result;
+		if (result == 0 || !interrupted)
+			continue;
+		if (!*interrupted && now + AFTER_SIGNAL_MS < deadline)
+			deadline = now + AFTER_SIGNAL_MS;
+		*interrupted = true;
+	}
+	return -ETIMEDOUT;
+}
+
+static int await_connection(int fd, long timeout_ms, bool *interrupted)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+	int result = await_writable(fd, timeout_ms, interrupted);
+
+	if (result == 0)
+		result = (int)RAW5(getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	return result < 0 ? result : -error;
+}
+
+static int connect_patiently(
+	int fd, const struct endpoint *peer, void (*abandon)(void *), void *what)
+{
+	struct sockaddr_storage address;
+	socklen_t len = endpoint_to(peer, &address);
+	int saved_errno = errno, error;
+
+	pthread_cleanup_push(abandon, what);
+	error = libc()->connect(fd, (const struct sockaddr *)&address, len) < 0 ? errno : 0;
+	pthread_cleanup_pop(0);
+	errno = saved_errno;
+	return error == EISCONN ? 0 : -error;
+}
+
+/* Signals are blocked, so SIGPIPE stays pending, and is taken away. */
+static long write_to(int fd, const void *data, size_t len)
+{
+	const uint64_t pipe = BIT(SIGPIPE);
+	const struct timespec at_once = {0};
+	uint64_t pending = 0;
+
+	RAW2(rt_sigpending, &pending, sizeof(pending));
+	long sent = RAW3(write, fd, data, len);
+	if (sent == -EPIPE && !(pending & pipe))
+		RAW4(rt_sigtimedwait, &pipe, NULL, &at_once, sizeof(pipe));
+	return sent;
+}
+
+static long send_to(int fd, const void *data, size_t len, long timeout_ms)
+{
+	const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+	long sent;
+
+	while ((sent = RAW6(sendto, fd, data, len, flags, NULL, 0)) == -EAGAIN)
+		if (await_writable(fd, timeout_ms, NULL) < 0)
+			return -ETIMEDOUT;
+	/* A sandbox may know write() only, as the program does. */
+	return sent == -EPERM ? write_to(fd, data, len) : sent;
+}
+
+static long look_ahead(int fd, void *data, size_t len)
+{
+	return RAW6(recvfrom, fd, data, len, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+}
+
+static int shut_down(int fd)
+{
+	return (int)RAW2(shutdown, fd, SHUT_RDWR);
+}
+
+static int half_close(int fd)
+{
+	return (int)RAW2(shutdown, fd, SHUT_WR);
+}
+
+static void yield(void)
+{
+	RAW0(sched_yield);
 }
 
 static void wake_all(_Atomic uint32_t *word)
@@ -367,6 +537,7 @@ static void note(const struct connection *connection, const char *event, const c
 
 const struct pool_os real_os = {
 	.now_ms = now_ms,
+	.may_act = process_may_pool,
 	.map = map,
 	.thread_id = thread_id,
 	.wait = wait_on,
@@ -379,7 +550,9 @@ const struct pool_os real_os = {
 	.set_status_flags = set_status_flags,
 	.get_descriptor_flags = get_descriptor_flags,
 	.watch = watch,
+	.watched_events = fdinfo_watched_events,
 	.peek = peek,
+	.unacknowledged = unacknowledged,
 	.hide = hide,
 	.reveal = reveal,
 	.exchange = exchange,
@@ -387,6 +560,16 @@ const struct pool_os real_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
+	.open_hidden = open_hidden,
+	.bind = bind_to,
+	.connect = connect_to,
+	.await_connection = await_connection,
+	.connect_patiently = connect_patiently,
+	.send = send_to,
+	.half_close = half_close,
+	.shut_down = shut_down,
+	.look_ahead = look_ahead,
+	.yield = yield,
 	.wake_all = wake_all,
 	.note = note,
 };

@@ -13,6 +13,9 @@ long os_measure_room(void);
 /* Is this number, the lowest that was free, in the last fifth, or nearly? */
 bool os_is_crowded(int fd);
 
+/* No hidden number is below this one. */
+int os_hidden_from(void);
+
 /* May this be the hidden number of a connection? */
 bool os_may_hide(int fd);
 

@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "pool/layout.h"
 #include "pool/proof.h"
 #include "shim/keeper.h"
 #include "shim/libc.h"
+#include "shim/memory.h"
 #include "shim/os.h"
 #include "shim/process.h"
+#include "shim/renewal.h"
 
 static bool is_tcp(int domain, int type, int protocol)
 {
@@ -90,6 +93,29 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 	return result;
 }
 
+/* Who is told that something is wrong with a reused connection may ask what, before it reads. */
+COLD static void ask_after_renewal(struct call *call, int fd, void *value, socklen_t size)
+{
+	int error = 0;
+	ssize_t result = -1;
+
+	if (size != sizeof(error))
+		return;
+	memcpy(&error, value, sizeof(error));
+	if (error == 0)
+		return;
+	int saved_errno = errno;
+	errno = error;
+	if (renewal_after_receiving(call, fd, MSG_DONTWAIT, NULL, &result))
+		error = 0;
+	else if (errno == EAGAIN)
+		error = 0; /* another thread is at it */
+	else if (errno != error)
+		error = errno;
+	errno = saved_errno;
+	memcpy(value, &error, sizeof(error));
+}
+
 int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict size)
 {
 	struct call call = fdtable_enter(fd);
@@ -99,11 +125,49 @@ int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *res
 	int result = libc()->getsockopt(fd, level, name, value, size);
 	if (!call.connection)
 		return result;
+	if (result == 0 && level == SOL_SOCKET && name == SO_ERROR && is_at_risk(call))
+		ask_after_renewal(&call, fd, value, *size);
 	/* It is on without the program's doing, which is to see what it did: pool/options.h. */
 	if (result == 0 && level == IPPROTO_TCP && name == TCP_NODELAY &&
 		call.connection->options.lends_nodelay &&
 		proof_cookie(&real_os, fd) == call.connection->cookie)
 		memset(value, 0, *size);
+	process_leave(call, false);
+	return result;
+}
+
+/* One at risk that is reset, and one that takes its place and goes on connecting, have the peer
+ * that the program connected to. */
+COLD static int name_peer(
+	int fd, const struct connection *connection, struct sockaddr *address, socklen_t *len)
+{
+	struct sockaddr_storage peer;
+	socklen_t room = memory_is_readable(len, sizeof(*len)) ? *len : 0;
+	socklen_t size = endpoint_to(&connection->peer, &peer);
+
+	/* The kernel writes, and so says whether that can be done. */
+	if (getsockname(fd, address, len) < 0)
+		return -1;
+	memcpy(address, &peer, room < size ? room : size);
+	*len = size;
+	return 0;
+}
+
+int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict len)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	int result = libc()->getpeername(fd, address, len);
+	if (!call.connection)
+		return result;
+	bool connects = call.connection->predecessor && !atomic_load(&call.connection->opened);
+	if (result < 0 && errno == ENOTCONN && (is_at_risk(call) || connects) &&
+		proof_cookie(&real_os, fd) == call.connection->cookie) {
+		errno = call.saved_errno;
+		result = name_peer(fd, call.connection, address, len);
+	}
 	process_leave(call, false);
 	return result;
 }

@@ -15,7 +15,7 @@
 #include "shim/raw.h"
 
 /* What a service point takes at most in JSON, and all the rest. */
-#define POINT_SIZE 512
+#define POINT_SIZE 640
 #define REST_SIZE  8192
 
 static char path[PATH_MAX];

@@ -13,15 +13,19 @@ GET /release. The answer to /release is sent after the deed, so nobody needs to 
 """
 
 import argparse
+import ctypes
 import json
 import selectors
 import socket
+import struct
 import sys
 import threading
 
 PATTERN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678"
 EXTRA = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nextra"
 CHUNK = 1000
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+BPF_RET = 0x06
 BODY_LIMIT = 65536  # a request body longer than this is refused, not buffered
 
 
@@ -256,6 +260,37 @@ def serve_idle_close(connection):
         connection.send_and_when_told(answer(connection, request), b"", connection.finish)
 
 
+def serve_stale(connection):
+    """Keep-alive, but a connection's second or later request for /fin... or /rst... is its end.
+
+    To /...silent a first request is not answered, either. What is /...told is done when told.
+    """
+    for _ in iter(lambda: serve_one_stale(connection), False):
+        pass
+
+
+def serve_one_stale(connection):
+    first = not connection.asked
+    request = connection.read_request()
+    if request is None:
+        return False
+    if request.target.endswith("told"):
+        done = threading.Event()
+        connection.server.gate.when_open(done.set)
+        done.wait()
+    if not first and request.target.startswith("/rst"):
+        connection.socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        connection.socket.close()
+        return False
+    if not first and request.target.startswith("/fin"):
+        return False
+    if not request.target.endswith("silent"):
+        connection.send(respond(pattern(100)))
+    return True
+
+
 def serve_extra(connection):
     """Sends what nobody asked for when told, or in one piece with each response if told before."""
     while request := connection.read_request():
@@ -333,6 +368,7 @@ MODES = {
     "banner": serve_banner,
     "silent": serve_silent,
     "idle-close": serve_idle_close,
+    "stale": serve_stale,
     "extra": serve_extra,
     "half-close": serve_half_close,
     "hold": serve_hold,
@@ -379,6 +415,15 @@ class Server:
         self._acceptor = threading.Thread(target=self._accept_all, daemon=True)
         self._acceptor.start()
         return self
+
+    def lose_newcomers(self, lost):
+        """From now on who wants to connect is not heard, until told otherwise; whoever is here stays."""
+        if lost:
+            nothing = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RET, 0, 0, 0), 8)
+            program = struct.pack("HP", 1, ctypes.addressof(nothing))
+            self._listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        else:
+            self._listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
     def stop(self):
         self._wake.close()

@@ -175,12 +175,14 @@ enum header {
 	CONNECTION,
 	CREDENTIALS,
 	KEEP_ALIVE,
+	HOST,
 };
 
 static const struct word headers[] = {
 	{"authorization",       CREDENTIALS},
 	{"connection",          CONNECTION},
 	{"content-length",      CONTENT_LENGTH},
+	{"host",                HOST},
 	{"keep-alive",          KEEP_ALIVE},
 	{"proxy-authenticate",  CREDENTIALS},
 	{"proxy-authorization", CREDENTIALS},
@@ -265,7 +267,10 @@ enum {
 	CHUNKED = 1 << 2,
 	KEPT_ALIVE = 1 << 3,
 	TRAILERS = 1 << 4,
-	EARLY = 1 << 5, /* a response that began before its request was fully sent */
+	EARLY = 1 << 5,      /* a response that began before its request was fully sent */
+	HOST_KNOWN = 1 << 6, /* of a request */
+	MAX_KNOWN = 1 << 6,  /* of a response: it says how many requests are left */
+	ABSOLUTE = 1 << 7,   /* the target says which host, or it is none: RFC 9112 3.2 */
 };
 
 /* The message that one direction is in the midst of. */
@@ -290,9 +295,10 @@ struct http1 {
 	uint64_t unrepeatable; /* likewise: not REPEATABLE */
 	uint64_t exchanges;
 	uint32_t keep_alive_timeout, keep_alive_max;
-	uint8_t outstanding; /* requests fully sent, but not yet fully answered */
-	uint8_t refusal;     /* the first one */
-	bool lost;           /* nothing is known of where a message begins or ends */
+	uint32_t first_host, host; /* hashes */
+	uint8_t outstanding;       /* requests fully sent, but not yet fully answered */
+	uint8_t refusal;           /* the first one */
+	bool lost;                 /* nothing is known of where a message begins or ends */
 };
 
 static_assert(sizeof(struct http1) <= TRACKER_STATE_MAX, "the state lives inside a connection");
@@ -416,7 +422,7 @@ static void read_credentials(struct http1 *http1, struct message *message, uint8
 	message->spot = BEFORE;
 }
 
-static void keep_alive_announced(struct http1 *http1, const struct message *message)
+static void keep_alive_announced(struct http1 *http1, struct message *message)
 {
 	const struct word *parameter = whole_word(keep_alive_parameters, &message->word);
 
@@ -426,6 +432,7 @@ static void keep_alive_announced(struct http1 *http1, const struct message *mess
 			refuse(http1, REFUSED_ASKED_TO_CLOSE);
 	} else {
 		http1->keep_alive_max = message->number;
+		message->flags |= MAX_KNOWN;
 		if (message->number == 0)
 			refuse(http1, REFUSED_ASKED_TO_CLOSE);
 	}
@@ -474,6 +481,17 @@ static void read_keep_alive(struct http1 *http1, struct message *message, uint8_
 	message->spot = at_end ? BEFORE : AFTER;
 }
 
+/* RFC 9112 3.2. FNV-1a, as in pool/hash.c. */
+static void read_host(struct http1 *http1, struct message *message, uint8_t byte)
+{
+	if (is_ows(byte) || byte == '\r')
+		return;
+	if (byte >= 'A' && byte <= 'Z')
+		byte = lower_case(byte);
+	if (!(message->flags & ABSOLUTE))
+		http1->host = (http1->host ^ byte) * 16777619u;
+}
+
 /* The colon is read. */
 static void end_name(struct http1 *http1, struct message *message)
 {
@@ -490,13 +508,20 @@ static void end_name(struct http1 *http1, struct message *message)
 	}
 	if (name->meaning == KEEP_ALIVE && message == &http1->request)
 		return; /* it is the server who decides */
+	if (name->meaning == HOST && message == &http1->response)
+		return;
 
 	message->phase = NAMED_VALUE;
 	message->header = name->meaning;
 	message->spot = BEFORE;
 	message->element = ELEMENT_NONE;
 	message->word = (struct candidates){0};
-	if (name->meaning == CONTENT_LENGTH) {
+	if (name->meaning == HOST) {
+		if (message->flags & HOST_KNOWN)
+			lose(http1, REFUSED_MALFORMED);
+		message->flags |= HOST_KNOWN;
+		http1->host = message->flags & ABSOLUTE ? 0 : 2166136261u;
+	} else if (name->meaning == CONTENT_LENGTH) {
 		if (message->flags & (LENGTH_KNOWN | CHUNKED))
 			lose(http1, REFUSED_LENGTH);
 		message->flags |= LENGTH_KNOWN;
@@ -528,6 +553,9 @@ static void read_value(struct http1 *http1, struct message *message, uint8_t byt
 		read_keep_alive(http1, message, byte);
 		read_comma(http1, message, byte);
 		break;
+	case HOST:
+		read_host(http1, message, byte);
+		break;
 	}
 }
 
@@ -536,9 +564,10 @@ static void read_value(struct http1 *http1, struct message *message, uint8_t byt
 static void begin_message(struct http1 *http1, struct message *message)
 {
 	*message = (struct message){.phase = METHOD, .word = EVERY_ROW(methods)};
-	if (message == &http1->request)
+	if (message == &http1->request) {
+		http1->host = 0;
 		return;
-
+	}
 	message->phase = VERSION;
 	if (http1->outstanding)
 		return;
@@ -566,6 +595,10 @@ static void end_message(struct http1 *http1, struct message *message)
 		http1->unrepeatable >>= 1;
 		http1->outstanding--;
 		http1->exchanges++;
+		/* Where it is not said again, it is one less. */
+		if (http1->keep_alive_max > 0 && !(message->flags & MAX_KNOWN) &&
+			--http1->keep_alive_max == 0)
+			refuse(http1, REFUSED_ASKED_TO_CLOSE);
 	}
 }
 
@@ -622,6 +655,8 @@ static void end_head(struct http1 *http1, struct message *message)
 	const bool may_have_body = message == &http1->request || response_has_body(http1, message);
 
 	message->position = 0;
+	if (message == &http1->request && !http1->exchanges && !http1->outstanding)
+		http1->first_host = http1->host;
 	if (http1->lost)
 		return;
 	if (may_have_body && message->flags & CHUNKED)
@@ -672,6 +707,8 @@ static size_t read_head(
 			break;
 		case TARGET_FIRST:
 			ok = is(*at, TARGET);
+			if (*at != '/')
+				message->flags |= ABSOLUTE;
 			message->phase = TARGET_REST;
 			break;
 		case TARGET_REST:
@@ -912,15 +949,6 @@ static enum refusal verdict(const void *state)
 	return REFUSED_NOT;
 }
 
-const struct tracker http1_tracker = {
-	.name = "http",
-	.state_size = sizeof(struct http1),
-	.recognise = recognise,
-	.sent = sent,
-	.received = received,
-	.verdict = verdict,
-};
-
 static bool is_repeatable(const struct http1 *http1)
 {
 	const struct message *request = &http1->request;
@@ -932,6 +960,48 @@ static bool is_repeatable(const struct http1 *http1)
 	return request->phase > METHOD && request->method & REPEATABLE;
 }
 
+/* At half a second or less nobody should rely on it: see keep_alive_announced(). */
+static uint32_t keeps_ms(const struct http1 *http1)
+{
+	const uint32_t seconds = http1->keep_alive_timeout;
+
+	/* As .NET does it: one less, for the time that the way takes. */
+	if (seconds <= 1)
+		return 0;
+	return seconds > UINT32_MAX / 1000 ? UINT32_MAX : (seconds - 1) * 1000;
+}
+
+/* Half of its name is another host's. */
+static bool is_in_host(const struct message *request)
+{
+	return request->phase == NAMED_VALUE && request->header == HOST;
+}
+
+static struct tracker_facts facts(const void *state)
+{
+	const struct http1 *http1 = state;
+
+	return (struct tracker_facts){
+		.repeatable = is_repeatable(http1),
+		.unfinished = !http1->lost && !http1->outstanding &&
+			      http1->request.phase != START && !head_is_over(&http1->request),
+		.lost = http1->lost,
+		.first_host = http1->first_host,
+		.host = is_in_host(&http1->request) ? 0 : http1->host,
+		.keeps_ms = keeps_ms(http1),
+	};
+}
+
+const struct tracker http1_tracker = {
+	.name = "http",
+	.state_size = sizeof(struct http1),
+	.recognise = recognise,
+	.sent = sent,
+	.received = received,
+	.verdict = verdict,
+	.facts = facts,
+};
+
 struct http1_facts http1_facts(const void *state)
 {
 	const struct http1 *http1 = state;
@@ -940,6 +1010,6 @@ struct http1_facts http1_facts(const void *state)
 		.exchanges = http1->exchanges,
 		.keep_alive_timeout = http1->keep_alive_timeout,
 		.keep_alive_max = http1->keep_alive_max,
-		.repeatable = is_repeatable(http1),
+		.general = facts(state),
 	};
 }

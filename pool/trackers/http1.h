@@ -14,9 +14,7 @@ struct http1_facts {
 	uint32_t keep_alive_timeout; /* Keep-Alive: timeout=, in seconds; 0 if never announced */
 	uint32_t keep_alive_max;     /* Keep-Alive: max=, in requests; 0 if never announced */
 
-	/* There is a request without its answer, perhaps partly sent, and neither it nor any that
-	 * follows it changes anything when it is sent once more. */
-	bool repeatable;
+	struct tracker_facts general;
 };
 
 struct http1_facts http1_facts(const void *state);

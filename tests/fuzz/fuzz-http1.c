@@ -50,7 +50,11 @@ static void must_agree(const struct tracked *one, const struct tracked *other)
 	MUST(facts.exchanges == others.exchanges);
 	MUST(facts.keep_alive_timeout == others.keep_alive_timeout);
 	MUST(facts.keep_alive_max == others.keep_alive_max);
-	MUST(facts.repeatable == others.repeatable);
+	MUST(facts.general.repeatable == others.general.repeatable);
+	MUST(facts.general.unfinished == others.general.unfinished);
+	MUST(facts.general.first_host == others.general.first_host);
+	MUST(facts.general.host == others.general.host);
+	MUST(facts.general.keeps_ms == others.general.keeps_ms);
 }
 
 static bool is_for_good(enum refusal refusal)

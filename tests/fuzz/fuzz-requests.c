@@ -186,6 +186,8 @@ static void talk(struct slot *slot, bool whole)
 		exchange(slot->caller.fd);
 	else
 		send_bytes(slot->caller.fd, REQUEST, 9);
+	/* Another connection may have taken its place: one that is too old for what a rule says. */
+	*place_of(cookie_on(slot->caller.fd)) = slot->caller.to.address[3];
 }
 
 static void end(struct slot *slot)

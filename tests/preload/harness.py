@@ -15,6 +15,7 @@ them passes compare(descriptors_vary="the reason").
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -407,7 +408,8 @@ def parse_options(argv):
     return parser.parse_args(argv)
 
 
-def main():
+def main(jobs=1):
+    """jobs: how many claims are tried at a time; those that wait more than they work may be many."""
     global _options
     _options = parse_options(sys.argv[1:])
     chosen = [(text, function) for text, function in _claims if _options.name in text]
@@ -418,5 +420,8 @@ def main():
         if not pathlib.Path(path).exists():
             sys.exit(f"{path}: no such library; build it, or name it with --library")
     print(f"1..{len(chosen)}", flush=True)
-    held = [attempt(number, *one) for number, one in enumerate(chosen, start=1)]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
+        if jobs > 1:
+            chosen = [(text, executor.submit(function).result) for text, function in chosen]
+        held = [attempt(number, *one) for number, one in enumerate(chosen, start=1)]
     sys.exit(0 if all(held) else 1)

@@ -67,7 +67,7 @@ PROGRAMS = [
     ("node: exec, spawn, fork, threads, and a socket passed to a child",
      ["node", *script("children.js")], 95, 20,
      "a thread that begins opens files, which a program started meanwhile inherits"),
-    ("perl: forks, pipes and programs", ["perl", *script("children.pl")], 27, 7),
+    ("perl: forks, pipes and programs", ["perl", *script("children.pl")], 27, 12),
     ("ruby: forks, programs and threads", ["ruby", *script("children.rb")], 79, 40),
     ("php: forks and programs", ["php", *script("children.php")], 22, 6),
     ("bash: /dev/tcp, a coprocess that goes on with a connection, subshells",

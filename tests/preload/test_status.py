@@ -21,6 +21,9 @@ from harness import (
     program, run, scratch_directory,
 )
 
+sys.path.insert(0, str(ROOT))
+from command import page  # noqa: E402  (found through the line above)
+
 SPPOOL = str(ROOT / "scripts" / "sppool")
 PROGRAM = str(ROOT / "tests" / "preload" / "lives" / "watched.py")
 
@@ -30,6 +33,7 @@ class Watched:
 
     def __init__(self, servers, scratch, env):
         self.directory = os.path.join(scratch, "status")
+        self.stats = pathlib.Path(scratch, "stats.json")
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         extra = {"SP_STATUS_DIR": self.directory, **env}
         extra = {name: value for name, value in extra.items() if value is not None}
@@ -39,7 +43,7 @@ class Watched:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(True, extra, os.path.join(scratch, "stats.json")),
+            env=environment(True, extra, str(self.stats)),
         )
         self.pid = self.process.pid
         self.servers = servers
@@ -179,6 +183,60 @@ def reasons():
         program.asks("flush", program.pid, f"*:{program.servers[1].port}", nudge=("fetch", 1))
         point = program.points()[program.servers[1].port]
         expect(point["discarded"] == {"flushed": 1}, f"{point}")
+
+
+def boot_ms():
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000
+
+
+def quarantined_until(program):
+    """Of its first service point, as its page has it: what is left of it may be nothing by now."""
+    with page.open_one(program.directory, program.pid) as opened:
+        row = opened.read(opened.head.rows_offset, opened.row_end)
+        return page.LEARNED.unpack_from(row, opened.learned_at)[1]
+
+
+@claim("until when nothing is reused, as its server has spoken unasked, is shown")
+def quarantined():
+    with watched(modes=("extra",)) as program:
+        program.do("fetch")
+        expect(quarantined_until(program) == 0, "before anything has failed")
+        program.servers[0].gate.open()
+        before = boot_ms()
+        program.do("fetch")
+        until_ms = quarantined_until(program)
+        expect(before + 1000 <= until_ms <= boot_ms() + 1000, f"{until_ms - before} ms")
+        expect(program.processes()[0]["counters"]["quarantined"] == 1, f"{program.processes()}")
+        expect(0 <= program.point["quarantined_ms"] <= 1000, f"{program.point}")
+        text = program.sppool("explain", f"--pid={program.pid}")
+        expect("1 time that a service point's connections were not reused" in text, text)
+
+
+@claim("for how long a server keeps idle connections is shown, and in the statistics, too")
+def kept():
+    with watched(modes=("idle-close", "keepalive")) as program:
+        program.do("fetch")
+        program.do("second")
+        expect(program.processes()[0]["learned"] == [], "before anything was closed")
+        program.servers[0].gate.open()
+        program.do("fetch")
+        points = program.points()
+        point, other = (points[server.port] for server in program.servers)
+        expect(point["discarded"] == {"dead": 1} and point["keeps_ms"] > 0, f"{point}")
+        expect(not point["habit"] and other["keeps_ms"] == 0, f"{points}")
+        seen, = program.processes()[0]["learned"]
+        expect((seen["port"], seen["keeps_ms"]) == (point["port"], point["keeps_ms"]), f"{seen}")
+        text = program.sppool("metrics")
+        expect(re.search(r'keeps_seconds\{.*,port="%d",.*\} [0-9.]+\n' % point["port"], text), text)
+        text = program.sppool("explain", f"--pid={program.pid}")
+        expect(re.search(rf"1  may_keep: (.*\n)+ +{program.target} [0-9.]+s$", text, re.MULTILINE),
+               text)
+        program.end()
+        points = json.loads(program.stats.read_text())["service_points"]
+        stats = {each["port"]: each for each in points}
+        expect(stats[point["port"]]["keeps_ms"] == point["keeps_ms"], f"{stats}")
+        expect(stats[other["port"]]["keeps_ms"] == 0, f"{stats}")
+        expect(stats[point["port"]]["habit"] is False, f"{stats}")
 
 
 @claim("set changes a service point that there is, from its next connection on")

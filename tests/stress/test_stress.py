@@ -42,7 +42,7 @@ class EchoServer:
 
     def __enter__(self):
         self._process = subprocess.Popen(
-            [program("echo-server"), "2"],
+            [program("echo-server"), "3"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -28,7 +28,8 @@ ANSWER_AT = REQUEST_AT + 8 + 512
 WORDS_AT = ANSWER_AT + 8 + 192
 ROWS_AT = -(-(WORDS_AT + 2048) // 64) * 64
 ROW_TEXTS_AT = 64 + 8 * len(KEYS) + 4 * REASONS
-ROW_SIZE = -(-(ROW_TEXTS_AT + 16 + 64 + 256) // 8) * 8
+LEARNED_AT = -(-(ROW_TEXTS_AT + 16 + 64 + 256) // 8) * 8  # where rows ended at first
+ROW_SIZE = LEARNED_AT + 24
 SIZE = -(-(ROWS_AT + ROWS * ROW_SIZE) // 64) * 64
 
 # Where the numbers of the head are
@@ -44,7 +45,7 @@ def now_ms():
 
 def row(number=1, name='www.contoso.com', address='10.0.0.1', port=80, protocol='http', made=0,
         idle_since=0, opened=3, reused=9, in_use=2, parked=1, waiting=0, sequence=2, used=1,
-        settings=None, **reasons):
+        settings=None, keeps_ms=0, keeps_until=0, quarantined_until=0, habit=0, **reasons):
     """Reasons are discards where they begin with an underscore, like _idle=2, else refusals."""
     def raw(text, size):
         return (text if isinstance(text, bytes) else text.encode())[:size].ljust(size, b'\0')
@@ -54,7 +55,9 @@ def row(number=1, name='www.contoso.com', address='10.0.0.1', port=80, protocol=
     data = struct.pack(f'=2I5Q4I{len(KEYS)}q{REASONS}I', sequence, used, number,
                        made or now_ms() - 10000, idle_since, opened, reused, in_use, parked,
                        waiting, port, *settings.values(), *counts)
-    return (data + raw(protocol, 16) + raw(address, 64) + raw(name, 256)).ljust(ROW_SIZE, b'\0')
+    data += raw(protocol, 16) + raw(address, 64) + raw(name, 256)
+    return data.ljust(LEARNED_AT, b'\0') + struct.pack('=2Q2I', keeps_until, quarantined_until,
+                                                       keeps_ms, habit)
 
 
 def page(pid, rows=(), off=0, refused=None, discarded=None, since=0, **counters):

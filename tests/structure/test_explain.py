@@ -114,6 +114,33 @@ def what_happened_is_said_most_frequent_first(workshop):
                  '1 parked, 2 in use$')
 
 
+def what_is_learned_has_a_meaning_and_advice(_workshop):
+    for word, texts in advice.LEARNED.items():
+        for text in texts:
+            assert len(text) > 20 and re.fullmatch('[a-z_]+', word), word
+        assert texts[1].endswith('.') and texts[1][0].isupper(), word
+
+
+def what_is_learned_of_servers_is_said_and_where(workshop):
+    assert 'learned' not in explained(workshop, STATS), 'an older library'
+    quiet = {**POINT, 'keeps_ms': 0, 'quarantined_ms': 0, 'habit': False}
+    assert 'learned' not in explained(workshop, {**STATS, 'service_points': [quiet]})
+    points = [{**quiet, 'host': 'a', 'quarantined_ms': 3000},
+              {**quiet, 'host': 'b', 'quarantined_ms': 120000, 'keeps_ms': 4000, 'habit': True},
+              {**quiet, 'host': 'c', 'keeps_ms': 60000}]
+    text = explained(workshop, {**STATS, 'service_points': points})
+    expect_lines(text, '^What is learned of servers:$', '^ +2  quarantined: .*failed',
+                 r'^ +a:80 \(10.0.0.1\) for 3.0s more; b:80 \(10.0.0.1\) for 2m more$',
+                 '^ +See why the server', '^ +1  keeps: the server', r'^ +b:80 \(10.0.0.1\) 4.0s$',
+                 'Raise its keep-alive', '^ +1  may_keep: ', r'^ +c:80 \(10.0.0.1\) 60s$',
+                 '^Service points:$')
+    many = [{**quiet, 'host': f'h{n}', 'keeps_ms': 1000, 'habit': True} for n in range(23)]
+    text = explained(workshop, {**STATS, 'service_points': many})
+    expect_lines(text, '^ +23  keeps:', 'and 3 more')
+    assert 'h19:80 (10.0.0.1) 1.0s' in ' '.join(text.split()), text
+    assert 'h20:80 (10.0.0.1) 1.0s' not in ' '.join(text.split()), text
+
+
 def every_reason_is_explained(workshop):
     stats = {**STATS, 'refused': {reason.word: 1 for reason in tables.refusals()},
              'discarded': {reason.word: 2 for reason in tables.discards()}}
@@ -138,10 +165,13 @@ def what_did_not_happen_is_not_mentioned(workshop):
 
 def one_is_said_in_the_singular(workshop):
     one = {**STATS, 'connects': 1, 'opened': 1, 'reused': 0, 'parked': 1, 'waited': 1,
-           'over_limit': 1}
+           'over_limit': 1, 'replayed': 1, 'slipped_in': 1, 'failed': 1, 'quarantined': 1}
     expect_lines(explained(workshop, one), ': 1 connection, 0 of', '^  1 opened, 1 time parked$',
                  r'^  1 connect\(\) call that waited',
-                 r'^  1 connect\(\) call that was let .* as it is non-blocking')
+                 r'^  1 connect\(\) call that was let .* as it is non-blocking',
+                 '^  1 request that was sent once more', '^  1 new connection that took',
+                 '^  1 reused connection that failed',
+                 '^  1 time that a service point\'s connections were not reused')
 
 
 def who_connects_once_has_nothing_to_use_again(workshop):
@@ -218,7 +248,9 @@ def what_is_no_statistics_is_refused_in_one_line(workshop):
     for name, value in (('version', 2), ('connects', '1'), ('connects', -1), ('opened', True),
                         ('reused', 1.5), ('parked', None), ('refused', []),
                         ('discarded', {'x': 'y'}), ('service_points', {}), ('service_points', [1]),
-                        ('service_points', [{**POINT, 'port': 'http'}])):
+                        ('service_points', [{**POINT, 'port': 'http'}]),
+                        ('service_points', [{**POINT, 'keeps_ms': None}]),
+                        ('service_points', [{**POINT, 'quarantined_ms': -1}])):
         refuses('not the statistics of libsppool',
                 workshop.file('bad', json.dumps({**STATS, name: value})))
 
@@ -232,7 +264,9 @@ def what_a_name_does_to_a_terminal_is_not_done(workshop):
 
 def mutated_statistics_give_no_traceback(workshop):
     chance = random.Random(7)
-    whole = json.dumps(STATS).encode()
+    learned = {**POINT, 'keeps_ms': 4000, 'quarantined_ms': 1000, 'habit': True}
+    sound = {**STATS, 'service_points': [learned]}
+    whole = json.dumps(sound).encode()
     path = workshop.path('mutant')
     values = [None, -1, 1 << 70, 1.5, 'x', [], {}, [[]], {'a': 1}, True]
     outcomes = [0, 0]
@@ -265,6 +299,8 @@ TESTS = (
     every_reason_has_advice_and_no_other,
     the_tables_have_every_row,
     what_happened_is_said_most_frequent_first,
+    what_is_learned_has_a_meaning_and_advice,
+    what_is_learned_of_servers_is_said_and_where,
     every_reason_is_explained,
     what_did_not_happen_is_not_mentioned,
     one_is_said_in_the_singular,

@@ -112,8 +112,10 @@ def it_installs(command, workshop):
 
 
 def bench_prints(command, _workshop):
-    output = succeeds(f'{command} --runs 1 --points 100 --build {BUILD}')
+    output = succeeds(f'{command} --runs 1 --batches 2 --points 100 --build {BUILD}')
     assert 'read-file' in output, output
+    assert re.search(r'^first-byte: .*\n  SP_REPLAY=0 .*\n  SP_REPLAY=1 .*\n  added .*\n  ratio +[0-9.]+ ',
+                     output, re.MULTILINE), output
     ratios = re.findall(r'^points-.*\n  10 .*\n  100 .*\n  ratio +[0-9.]+ ', output, re.MULTILINE)
     assert len(ratios) == 4, output
 

@@ -85,6 +85,8 @@ int main(void)
 		AT(defaults), AT(request), AT(answer), AT(words), AT(rows), AT(sequence), AT(made_ms));
 	printf("%lu %lu %lu %lu %lu\\n", (unsigned long)sizeof(struct status_row), IN_ROW(settings),
 		IN_ROW(protocol), IN_ROW(address), IN_ROW(name));
+	printf("%lu %lu %lu %lu\\n", IN_ROW(keeps_until_ms), IN_ROW(quarantined_until_ms),
+		IN_ROW(keeps_ms), IN_ROW(is_habit));
 	printf("%d %lu %s", STATUS_LAYOUT, (unsigned long)sizeof(STATUS_MAGIC), STATUS_MAGIC);
 }
 '''
@@ -99,7 +101,10 @@ def the_layout_is_that_of_the_header(workshop):
     texts = pages.ROW_TEXTS_AT
     assert list(map(int, said[8:13])) == [pages.ROW_SIZE, page.ROW.size, texts, texts + 16,
                                           texts + 80], said
-    assert said[13:] == [str(page.LAYOUT), str(len(page.MAGIC)), 'sppool'], said
+    learned = pages.LEARNED_AT
+    assert list(map(int, said[13:17])) == [learned, learned + 8, learned + 16, learned + 20], said
+    assert page.LEARNED.size == pages.ROW_SIZE - learned
+    assert said[17:] == [str(page.LAYOUT), str(len(page.MAGIC)), 'sppool'], said
     assert page.HEAD.size == pages.MORE_AT and page.MAGIC == b'sppool\n\0'
 
 
@@ -156,6 +161,106 @@ def top_shows_service_points(workshop):
         assert (point['host'], point['refused']) == ('www.contoso.com',
                                                      {'busy': 1, 'tls': 4, 'ledger': 4}), point
         assert point['discarded'] == {'dead': 2} and set(point['settings']) == set(pages.KEYS)
+
+
+# ---- what is learned of servers ----
+
+
+def learned_rows():
+    """What is known of servers, said by pages: (row, keeps_ms, quarantined_ms at most, habit)."""
+    now = pages.now_ms()
+    later, far = now + 300000, now + 90000000
+    return [
+        (row(1, 'nothing'), 0, 0, False),
+        (row(2, 'short', keeps_ms=4000, keeps_until=later, habit=1), 4000, 0, True),
+        (row(3, 'once', keeps_ms=4000, keeps_until=later), 4000, 0, False),
+        (row(4, 'both', keeps_ms=800, keeps_until=later, habit=1, quarantined_until=later, tls=4,
+             busy=1), 800, 300000, True),
+        (row(5, 'bad', quarantined_until=later), 0, 300000, False),
+        (row(6, 'over', keeps_ms=4000, keeps_until=now, habit=1, quarantined_until=now), 0, 0,
+         False),
+        (row(7, 'liar', keeps_ms=4000, keeps_until=far, habit=1, quarantined_until=far), 0, 0,
+         False)]
+
+
+def what_is_learned_is_shown_for_as_long_as_it_holds(workshop):
+    cases = learned_rows()
+    with shown(workshop.directory, me([case[0] for case in cases])):
+        found = json.loads(sppool('top', '--json', where=workshop.directory)[0])['service_points']
+        for point, (_, keeps_ms, quarantined_ms, habit) in zip(
+                sorted(found, key=lambda point: point['id']), cases):
+            assert (point['keeps_ms'], point['habit']) == (keeps_ms, habit), point
+            assert quarantined_ms - 1000 * DEADLINE_S < point['quarantined_ms'] <= quarantined_ms, \
+                point
+        process, = json.loads(sppool('ps', '--json', where=workshop.directory)[0])
+        assert [(learned['host'], learned['keeps_ms'], learned['habit'],
+                 learned['quarantined_ms'] > 0) for learned in process['learned']] == [
+                     ('short', 4000, True, False), ('once', 4000, False, False),
+                     ('both', 800, True, True), ('bad', 0, False, True)], process
+        assert set(process['learned'][0]) == {'host', 'address', 'port', 'keeps_ms', 'habit',
+                                              'quarantined_ms'}, process
+        text, _ = sppool('ps', where=workshop.directory)
+        assert text.endswith('on, 2 quarantined\n'), text
+        text, _ = sppool('top', ME, where=workshop.directory)
+        for name, last in (('nothing', '- 0'), ('short', '- keeps 4.0s'), ('once', '- 0'),
+                           ('both', r'- quarantined [45]m; keeps 0.8s; 5: tls 4, busy 1'),
+                           ('bad', '- quarantined [45]m'), ('over', '- 0'), ('liar', '- 0')):
+            assert re.search(rf'^{name}:80 .* {last}$', text, re.MULTILINE), (name, text)
+        found, _ = metrics_of(workshop.directory)
+        for name, expected in (('keeps_seconds', {'short': 4, 'once': 4, 'both': 0.8}),
+                               ('keeps_habit', {'short': 1, 'once': 0, 'both': 1})):
+            assert {dict(labels)['host']: value for (sample, labels), value in found.items()
+                    if sample == f'sppool_service_point_{name}'} == expected, (name, found)
+        seconds = {dict(labels)['host']: value for (sample, labels), value in found.items()
+                   if sample == 'sppool_service_point_quarantined_seconds'}
+        assert {host for host, value in seconds.items() if value} == {'both', 'bad'}, seconds
+        assert len(seconds) == len(cases) and 300 - DEADLINE_S < seconds['bad'] <= 300, seconds
+    with shown(workshop.directory, me([case[0] for case in cases], off=1)):
+        text, _ = sppool('ps', where=workshop.directory)
+        assert text.endswith(' off\n'), text
+
+
+def what_is_learned_of_twins_is_one_metric(workshop):
+    """Not its sum: their labels are the same, but not their servers."""
+    later = pages.now_ms() + 300000
+    with shown(workshop.directory, me([
+            row(1, keeps_ms=4000, keeps_until=later, habit=1, quarantined_until=later),
+            row(2, keeps_ms=800, keeps_until=later, habit=1)])):
+        found, _ = metrics_of(workshop.directory)
+        values = {name.split('point_')[1]: value for (name, _), value in found.items()
+                  if 'point_' in name}
+        assert values['keeps_seconds'] == 0.8 and values['keeps_habit'] == 1, values
+        assert 0 < values['quarantined_seconds'] <= 300, values
+
+
+def a_page_whose_rows_end_earlier_says_nothing_of_it(workshop):
+    """As that of a library which learns nothing. What looks learned there is the id of the next."""
+    short = head_patched(me([]), row_size=pages.LEARNED_AT)
+    for number, each in enumerate((row(1, 'one'), row(pages.now_ms() + 300000, 'other'))):
+        at = pages.ROWS_AT + number * pages.LEARNED_AT
+        short[at:at + pages.LEARNED_AT] = each[:pages.LEARNED_AT]
+    with shown(workshop.directory, short):
+        found = json.loads(sppool('top', '--json', where=workshop.directory)[0])['service_points']
+        assert [(point['host'], point['keeps_ms'], point['quarantined_ms'], point['habit'])
+                for point in sorted(found, key=lambda point: point['id'])] == [
+                    ('one', 0, 0, False), ('other', 0, 0, False)], found
+    # And one that a later library has made longer is read as far as it is known.
+    size = pages.ROW_SIZE + 8
+    longer = head_patched(me([]), row_size=size, row_count=200)
+    longer[pages.ROWS_AT + size:pages.ROWS_AT + size + pages.ROW_SIZE] = learned_rows()[1][0]
+    with shown(workshop.directory, longer):
+        point, = json.loads(sppool('top', '--json', where=workshop.directory)[0])['service_points']
+        assert (point['host'], point['keeps_ms'], point['habit']) == ('short', 4000, True), point
+
+
+def explain_says_what_is_learned_of_a_page(workshop):
+    with shown(workshop.directory, me([case[0] for case in learned_rows()])):
+        text, _ = sppool('explain', f'--pid={ME}', where=workshop.directory)
+        assert re.search(r'^ +2  quarantined: .*(\n .*)*both:80 .* for [45]m more; bad:80 ', text,
+                         re.MULTILINE), text
+        assert re.search(r'^ +2  keeps: .*(\n .*)* short:80 \(10.0.0.1\) 4.0s; both:80 '
+                         r'\(10.0.0.1\) 0.8s$', text, re.MULTILINE), text
+        assert re.search(r'^ +1  may_keep: .*(\n .*)* once:80 ', text, re.MULTILINE), text
 
 
 def the_protocol_of_a_rule_is_a_word(workshop):
@@ -289,6 +394,8 @@ def metrics_keep_to_the_format(workshop):
             Other(workshop.directory) as other:
         found, said = metrics_of(workshop.directory)
         assert said == '' and found['sppool_processes', ()] == 2, found
+        text, _ = sppool('metrics', where=workshop.directory)
+        assert '_parked_total close() calls' in text and '_opened_total Real connections that' in text, text
         with open('/proc/self/comm', encoding='ascii') as file:
             process = ('pid', str(ME)), ('program', file.read().strip())
         point = ('host', 'www.contoso.com'), ('port', '80'), ('protocol', 'http')
@@ -960,6 +1067,10 @@ TESTS = (
     ps_lists_processes,
     no_process_is_no_failure,
     top_shows_service_points,
+    what_is_learned_is_shown_for_as_long_as_it_holds,
+    what_is_learned_of_twins_is_one_metric,
+    a_page_whose_rows_end_earlier_says_nothing_of_it,
+    explain_says_what_is_learned_of_a_page,
     the_protocol_of_a_rule_is_a_word,
     service_points_of_one_name_are_told_apart,
     top_sorts_by_any_column,

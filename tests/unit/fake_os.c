@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #define AT_BEGINNING                                                                               \
 	{                                                                                          \
@@ -83,14 +84,13 @@ static struct fake_socket *new_socket(void)
 	/* Those of consecutive sockets have the same remainder by 21, on which the lease's length
 	 * depends: all have just the lease that the settings say. */
 	fake.last_cookie += fake.last_cookie ? 21 : 31;
-	*socket = (struct fake_socket){
-		.references = 1,
-		.cookie = fake.last_cookie,
-		.status_flags = O_RDWR,
-		.peek = -EAGAIN,
-		.info_size = sizeof(socket->info),
-		.info.tcpi_state = FAKE_CLOSE,
-	};
+	/* The rest is 0, and most of it is never touched. */
+	socket->references = 1;
+	socket->cookie = fake.last_cookie;
+	socket->status_flags = O_RDWR;
+	socket->peek = -EAGAIN;
+	socket->info_size = sizeof(socket->info);
+	socket->info.tcpi_state = FAKE_CLOSE;
 	return socket;
 }
 
@@ -198,7 +198,8 @@ static uint64_t block_signals(void)
 static void restore_signals(uint64_t blocked_before)
 {
 	cr_assert_eq(blocked_before, 1);
-	fake.signals_blocked--;
+	if (--fake.signals_blocked == 0)
+		end(FAKE_RESTORE_SIGNALS, 0);
 }
 
 static int get_option(int fd, int level, int name, void *value, socklen_t *size)
@@ -298,14 +299,109 @@ static int watch(int epfd, int op, int fd, struct epoll_event *event)
 	return end(FAKE_WATCH, error ? error : change_registration(epfd, op, fd, event));
 }
 
+static int watched_events(int epfd, int fd, uint32_t *events)
+{
+	const struct fake_registration *registration = find_registration(epfd, fd, socket_of(fd));
+
+	if (!registration || !socket_of(fd))
+		return -ENOENT;
+	*events = registration->event.events;
+	return 0;
+}
+
 /* ---- what happens to connections ---- */
+
+/* What recv(2) says without a byte; or 1. */
+static int next_of(const struct fake_socket *socket)
+{
+	if (!socket)
+		return -EBADF;
+	return socket->coming_len > 0 ? 1 : socket->peek;
+}
 
 static int peek(int fd)
 {
 	int error = begin(FAKE_PEEK);
+
+	return end(FAKE_PEEK, error ? error : next_of(socket_of(fd)));
+}
+
+static int unacknowledged(int fd)
+{
+	const struct fake_socket *socket = socket_of(fd);
+
+	if (!socket)
+		return -EBADF;
+	/* The SYN is counted in what was acknowledged. */
+	return (int)(socket->sent_len + 1 - socket->info.tcpi_bytes_acked);
+}
+
+static long look_ahead(int fd, void *data, size_t len)
+{
+	int error = begin(FAKE_LOOK_AHEAD);
+	const struct fake_socket *socket = socket_of(fd);
+
+	if (error)
+		return error;
+	if (!socket || socket->coming_len == 0)
+		return next_of(socket);
+	if (len > socket->coming_len)
+		len = socket->coming_len;
+	memcpy(data, socket->coming, len);
+	return end(FAKE_LOOK_AHEAD, (int)len);
+}
+
+void fake_say(int fd, const char *text, size_t len)
+{
 	struct fake_socket *socket = socket_of(fd);
 
-	return end(FAKE_PEEK, error ? error : socket ? socket->peek : -EBADF);
+	cr_assert(socket && socket->coming_len == 0);
+	socket->coming = text;
+	socket->coming_len = len;
+	socket->info.tcpi_bytes_received += len;
+}
+
+long fake_receive(int fd, void *data, size_t len)
+{
+	struct fake_socket *socket = socket_of(fd);
+	int next = next_of(socket);
+
+	if (next <= 0)
+		return next;
+	cr_assert(socket->coming_len > 0, "what has come was not said");
+	if (len > socket->coming_len)
+		len = socket->coming_len;
+	memcpy(data, socket->coming, len);
+	socket->coming += len;
+	socket->coming_len -= len;
+	return (long)len;
+}
+
+static void establish(struct fake_socket *socket)
+{
+	socket->info.tcpi_state = FAKE_ESTABLISHED;
+	socket->info.tcpi_bytes_acked = 1;
+}
+
+long fake_send(int fd, const void *data, size_t len, bool not_to_wait)
+{
+	struct fake_socket *socket = socket_of(fd);
+
+	if (!socket)
+		return -EBADF;
+	if (socket->send_error)
+		return socket->send_error;
+	if (socket->info.tcpi_state == FAKE_SYN_SENT) {
+		if (not_to_wait || socket->status_flags & O_NONBLOCK)
+			return -EAGAIN;
+		establish(socket);
+	}
+	cr_assert_leq(len, FAKE_SENT_MOST - socket->sent_len);
+	memcpy(socket->sent + socket->sent_len, data, len);
+	socket->sent_len += len;
+	socket->info.tcpi_bytes_sent += len;
+	socket->info.tcpi_bytes_acked += len;
+	return (long)len;
 }
 
 static int hide(struct connection *connection, int fd)
@@ -332,6 +428,15 @@ static int unhide(struct connection *connection)
 	return number;
 }
 
+static void put_on(int fd, struct fake_socket *socket, bool close_on_exec)
+{
+	if (fake_is_open(fd))
+		fake_close(fd);
+	socket->references++;
+	fake.descriptors[fd].socket = socket;
+	fake.descriptors[fd].flags = close_on_exec ? FD_CLOEXEC : 0;
+}
+
 static int reveal(struct connection *connection, int fd, bool close_on_exec)
 {
 	int error = begin(FAKE_REVEAL);
@@ -340,11 +445,7 @@ static int reveal(struct connection *connection, int fd, bool close_on_exec)
 	if (error)
 		return error;
 	cr_assert(fake_is_open(number));
-	if (fake_is_open(fd))
-		fake_close(fd);
-	fake.descriptors[fd].socket = fake_socket_on(number);
-	fake.descriptors[fd].socket->references++;
-	fake.descriptors[fd].flags = close_on_exec ? FD_CLOEXEC : 0;
+	put_on(fd, fake_socket_on(number), close_on_exec);
 	/* Before it is in the table, where another thread can close it, and hide it again. */
 	fake_close(unhide(connection));
 	return end(FAKE_REVEAL, 0);
@@ -391,6 +492,147 @@ static int close_number(int fd)
 	return end(FAKE_CLOSE_NUMBER, error);
 }
 
+/* ---- a new socket in the place of a reused one ---- */
+
+static int open_hidden(struct connection *connection)
+{
+	int error = begin(FAKE_OPEN_HIDDEN);
+	int number = lowest_free(FAKE_HIDDEN_FIRST, FAKE_DESCRIPTORS - 1);
+
+	if (error || number < 0)
+		return error ? error : number;
+	fake.descriptors[number] = (struct fake_descriptor){
+		.socket = new_socket(), .flags = FD_CLOEXEC, .connection = connection};
+	fake_socket_on(number)->family = atomic_load(&connection->family);
+	connection->cookie = fake_socket_on(number)->cookie;
+	atomic_store(&connection->hidden, number);
+	return end(FAKE_OPEN_HIDDEN, number);
+}
+
+static int bind_to(int fd, const struct endpoint *local)
+{
+	int error = begin(FAKE_BIND);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error || !socket)
+		return error ? error : -EBADF;
+	socket->local = *local;
+	return end(FAKE_BIND, 0);
+}
+
+/* As Linux does it, a non-blocking one never connects at once. */
+static int connect_to(int fd, const struct endpoint *peer)
+{
+	int error = begin(FAKE_CONNECT);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error || !socket)
+		return error ? error : -EBADF;
+	socket->peer = *peer;
+	if (!(socket->status_flags & O_NONBLOCK)) {
+		establish(socket);
+		return end(FAKE_CONNECT, 0);
+	}
+	socket->info.tcpi_state = FAKE_SYN_SENT;
+	return end(FAKE_CONNECT, -EINPROGRESS);
+}
+
+/* Who waits has the open file, whatever becomes of its number meanwhile: that is what happens
+ * before the call. */
+static int begin_waiting_for(enum fake_call call, struct fake_socket *socket)
+{
+	if (!socket)
+		return -EBADF;
+	socket->references++;
+	return begin(call);
+}
+
+static int end_waiting_for(enum fake_call call, struct fake_socket *socket, int error)
+{
+	if (!socket)
+		return error;
+	if (error == 0)
+		establish(socket);
+	let_go(socket);
+	return error ? error : end(call, 0);
+}
+
+static int await_connection(int fd, long timeout_ms, bool *interrupted)
+{
+	struct fake_socket *socket = socket_of(fd);
+	int error = begin_waiting_for(FAKE_AWAIT_CONNECTION, socket);
+
+	fake.awaited_ms = timeout_ms;
+	if (interrupted && fake.interrupts)
+		*interrupted = true;
+	return end_waiting_for(FAKE_AWAIT_CONNECTION, socket, error);
+}
+
+/* The thread that is cancelled ends in that: what happens is fake.cancelled(). */
+static int connect_patiently(
+	int fd, const struct endpoint *peer, void (*abandon)(void *), void *what)
+{
+	struct fake_socket *socket = socket_of(fd);
+
+	cr_assert_eq(fake.signals_blocked, 0, "handlers run meanwhile");
+	cr_assert(!socket || !(socket->status_flags & O_NONBLOCK), "it would not wait");
+	cr_assert(!socket || memcmp(&socket->peer, peer, sizeof(*peer)) == 0);
+	int error = begin_waiting_for(FAKE_CONNECT_PATIENTLY, socket);
+	if (fake.cancelled) {
+		abandon(what);
+		fake.cancelled();
+	}
+	return end_waiting_for(FAKE_CONNECT_PATIENTLY, socket, error);
+}
+
+static long send_to(int fd, const void *data, size_t len, long timeout_ms)
+{
+	int error = begin(FAKE_SEND);
+
+	cr_assert(timeout_ms > 0);
+	if (error)
+		return error;
+	if (fake.send_most > 0 && len > fake.send_most)
+		len = fake.send_most;
+	long sent = fake_send(fd, data, len, true);
+	end(FAKE_SEND, 0);
+	return sent;
+}
+
+static int half_close(int fd)
+{
+	int error = begin(FAKE_HALF_CLOSE);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error || !socket)
+		return error ? error : -EBADF;
+	socket->half_closed = true;
+	/* One that is connecting is not, any more: inet_shutdown() in net/ipv4/af_inet.c. */
+	if (socket->info.tcpi_state == FAKE_SYN_SENT)
+		socket->info.tcpi_state = FAKE_CLOSE;
+	return end(FAKE_HALF_CLOSE, 0);
+}
+
+static int shut_down(int fd)
+{
+	int error = begin(FAKE_SHUT_DOWN);
+	struct fake_socket *socket = socket_of(fd);
+
+	if (error || !socket)
+		return error ? error : -EBADF;
+	socket->shut_down = true;
+	socket->info.tcpi_state = FAKE_FIN_WAIT;
+	socket->peek = 0;
+	socket->send_error = -EPIPE;
+	return end(FAKE_SHUT_DOWN, 0);
+}
+
+static void yield(void)
+{
+	begin(FAKE_YIELD);
+	end(FAKE_YIELD, 0);
+}
+
 static void wake_all(_Atomic uint32_t *word)
 {
 	begin(FAKE_WAKE_ALL);
@@ -406,7 +648,69 @@ static void note(const struct connection *connection, const char *event, const c
 	fake.why = why;
 }
 
+/* ---- another thread ---- */
+
+#define STACK (256 * 1024)
+
+static ucontext_t of_this, of_other;
+static void (*what_other_runs)(void);
+static uint32_t others_id;
+static unsigned others_signals_blocked;
+static bool other_is_over;
+
+static void run_other(void)
+{
+	what_other_runs();
+	other_is_over = true;
+}
+
+void other_thread(void (*run)(void))
+{
+	void *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert(stack != MAP_FAILED);
+	cr_assert_eq(getcontext(&of_other), 0);
+	of_other.uc_stack.ss_sp = stack;
+	of_other.uc_stack.ss_size = STACK;
+	of_other.uc_link = &of_this;
+	what_other_runs = run;
+	others_id = fake.thread_id + 1;
+	others_signals_blocked = 0;
+	other_is_over = false;
+	makecontext(&of_other, run_other, 0);
+}
+
+/* What is a thread's own. */
+static void swap_threads(void)
+{
+	uint32_t id = fake.thread_id;
+	unsigned signals_blocked = fake.signals_blocked;
+
+	fake.thread_id = others_id;
+	fake.signals_blocked = others_signals_blocked;
+	others_id = id;
+	others_signals_blocked = signals_blocked;
+}
+
+void let_other_run(void)
+{
+	cr_assert_not(other_is_over, "it ended before");
+	swap_threads();
+	cr_assert_eq(swapcontext(&of_this, &of_other), 0);
+	swap_threads();
+}
+
+void hand_back(void)
+{
+	cr_assert_eq(swapcontext(&of_other, &of_this), 0);
+}
+
 /* ---- the clock, memory, threads ---- */
+
+static bool may_act(void)
+{
+	return !fake.shares_memory;
+}
 
 static uint64_t now_ms(void)
 {
@@ -456,6 +760,7 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) void fake_release(struct lock *lock)
 }
 
 const struct pool_os fake_os = {
+	.may_act = may_act,
 	.now_ms = now_ms,
 	.map = map,
 	.thread_id = thread_id,
@@ -469,7 +774,9 @@ const struct pool_os fake_os = {
 	.set_status_flags = set_status_flags,
 	.get_descriptor_flags = get_descriptor_flags,
 	.watch = watch,
+	.watched_events = watched_events,
 	.peek = peek,
+	.unacknowledged = unacknowledged,
 	.hide = hide,
 	.reveal = reveal,
 	.exchange = exchange,
@@ -477,6 +784,16 @@ const struct pool_os fake_os = {
 	.lose = lose,
 	.forget = forget,
 	.close = close_number,
+	.open_hidden = open_hidden,
+	.bind = bind_to,
+	.connect = connect_to,
+	.await_connection = await_connection,
+	.connect_patiently = connect_patiently,
+	.send = send_to,
+	.half_close = half_close,
+	.shut_down = shut_down,
+	.look_ahead = look_ahead,
+	.yield = yield,
 	.wake_all = wake_all,
 	.note = note,
 };

@@ -17,12 +17,14 @@
 #define FAKE_HIDDEN_FIRST  128 /* hidden numbers are from here on */
 #define FAKE_REGISTRATIONS 16
 #define FAKE_OPTIONS       16
+#define FAKE_SENT_MOST     (256 * 1024)
 
 /* What an option is that nobody set; no option is like that by accident. */
 #define FAKE_DEFAULT 4711
 
 #define FAKE_ESTABLISHED 1
 #define FAKE_SYN_SENT    2
+#define FAKE_FIN_WAIT    4
 #define FAKE_CLOSE       7
 #define FAKE_CLOSE_WAIT  8
 
@@ -46,7 +48,18 @@ enum fake_call {
 	FAKE_LOSE,
 	FAKE_FORGET,
 	FAKE_CLOSE_NUMBER,
+	FAKE_OPEN_HIDDEN,
+	FAKE_BIND,
+	FAKE_CONNECT,
+	FAKE_AWAIT_CONNECTION,
+	FAKE_CONNECT_PATIENTLY,
+	FAKE_SEND,
+	FAKE_HALF_CLOSE,
+	FAKE_SHUT_DOWN,
+	FAKE_LOOK_AHEAD,
+	FAKE_YIELD,
 	FAKE_WAKE_ALL,
+	FAKE_RESTORE_SIGNALS, /* when a handler can run */
 	FAKE_CALL_COUNT,
 };
 
@@ -61,11 +74,19 @@ struct fake_socket {
 	unsigned references;
 	uint64_t cookie;
 	int status_flags;
-	int peek;            /* what peek() says */
+	int family;          /* 0: of fake_socket() */
+	int peek;            /* what peek() says, where nothing has come */
 	socklen_t info_size; /* how much of info this kernel knows */
 	struct tcp_info info;
 	unsigned option_count;
 	struct fake_option options[FAKE_OPTIONS];
+	struct endpoint local, peer; /* of bind() and connect() */
+	bool half_closed, shut_down;
+	int send_error;     /* what a call of the program's that sends gets; 0: it sends */
+	const char *coming; /* what has come, and nobody has read */
+	size_t coming_len;
+	size_t sent_len;
+	uint8_t sent[FAKE_SENT_MOST]; /* all that was ever sent on it */
 };
 
 struct fake_descriptor {
@@ -87,9 +108,13 @@ struct fake {
 	uint64_t now_ms;
 	uint64_t last_cookie;
 	_Atomic uint32_t *last_woken; /* that wake_all() was called with */
+	size_t send_most;             /* that send() takes at once; 0: all */
+	bool interrupts;              /* a signal handler runs in await_connection() */
+	long awaited_ms;              /* what await_connection() was given last */
 	unsigned signals_blocked;     /* calls of block_signals() without their other half */
 	uint32_t thread_id;
 	const struct pool *pool; /* whose lock is not to be held */
+	bool shares_memory;      /* with the process that it is a child of */
 	const char *event, *why; /* of the last note() */
 
 	unsigned calls[FAKE_CALL_COUNT];
@@ -97,7 +122,9 @@ struct fake {
 	unsigned skip[FAKE_CALL_COUNT]; /* that many calls succeed before it does */
 	void (*before[FAKE_CALL_COUNT])(void); /* happens once */
 	void (*after[FAKE_CALL_COUNT])(void);
-	unsigned waited_ms; /* by how much wait() moves the clock; 0: by its whole timeout */
+	void (*cancelled)(void); /* the end of a thread that is cancelled in connect_patiently(): it
+				  * jumps away */
+	unsigned waited_ms;      /* by how much wait() moves the clock; 0: by its whole timeout */
 };
 
 extern struct fake fake;
@@ -114,6 +141,14 @@ void fake_replace(int fd);
 
 void fake_close(int fd);
 
+/* What the program's own calls do with the socket on fd: send(2), which waits for the connection
+ * where it may; recv(2), which never waits for what has not come. */
+long fake_send(int fd, const void *data, size_t len, bool not_to_wait);
+long fake_receive(int fd, void *data, size_t len);
+
+/* The peer says this, which has come. */
+void fake_say(int fd, const char *text, size_t len);
+
 static inline struct fake_socket *fake_socket_on(int fd)
 {
 	return fake.descriptors[fd].socket;
@@ -123,6 +158,12 @@ static inline bool fake_is_open(int fd)
 {
 	return fake_socket_on(fd) != NULL;
 }
+
+/* Another thread of the program's, which runs only when it is let, and until it hands back or ends.
+ * One at a time. */
+void other_thread(void (*run)(void));
+void let_other_run(void);
+void hand_back(void);
 
 /* The lock, without clang's check of who holds it: in tests it is others who do. */
 bool fake_acquire(struct lock *lock);

@@ -6,11 +6,13 @@
 #include "tests/unit/fake_os.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "pool/pool.h"
 #include "pool/proof.h"
+#include "pool/renew.h"
 
 #define REQUEST "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define ANSWER  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -142,24 +144,135 @@ static inline bool is_reused_by(int fd, uint64_t cookie)
 	return connect_socket(fd, endpoint_number(1)) != TAKEN_NONE && cookie_on(fd) == cookie;
 }
 
-static inline void send_bytes(int fd, const char *bytes, size_t len)
+static inline bool is_at_risk(struct call call)
+{
+	return connection_risk(call.connection) != RISK_NONE;
+}
+
+/* As go_on() in the shim: the call's connection is not on the number any more; another may be, that
+ * has taken its place. */
+static inline bool go_on(struct call *call, int fd)
+{
+	if (!connection_on(fd))
+		return false;
+	struct call next = connection_enter(connection_on(fd));
+	cr_assert_not_null(next.connection);
+	cr_assert_not(connection_is_connecting(next.connection));
+	if (!connection_succeeds(next.connection, *call)) {
+		connection_leave(next);
+		return false;
+	}
+	connection_leave(*call);
+	*call = next;
+	return true;
+}
+
+static inline bool conclude(struct call *call, int fd, int answer, long *result)
+{
+	if (answer == RENEW_AGAIN)
+		return go_on(call, fd);
+	if (answer < 0)
+		*result = answer;
+	return false;
+}
+
+static inline bool is_dead(long result)
+{
+	return result == 0 || result == -EPIPE || result == -ECONNRESET;
+}
+
+/* As renewal_send() in the shim. */
+static inline long send_at_risk(
+	struct call *call, int fd, const struct iovec *vector, size_t count, bool not_to_wait)
+{
+	long result = 0;
+	int answer = renew_before_sending(&pool, *call, fd, vector, count, not_to_wait);
+
+	conclude(call, fd, answer, &result);
+	if (result < 0)
+		return result;
+	do {
+		result = fake_send(fd, vector->iov_base, vector->iov_len, not_to_wait);
+		if (!is_dead(result) || !is_at_risk(*call))
+			return result;
+		answer = renew_after_failure(&pool, *call, fd, not_to_wait);
+	} while (conclude(call, fd, answer, &result));
+	return result;
+}
+
+/* A sending call under way: its result, as the program sees it, or -errno. */
+static inline long send_in_call(
+	struct call *call, int fd, const void *bytes, size_t len, bool not_to_wait)
 {
 	const struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
-	struct call call = connection_enter(connection_on(fd));
+	long result = is_at_risk(*call) ? send_at_risk(call, fd, &vector, 1, not_to_wait)
+					: fake_send(fd, bytes, len, not_to_wait);
 
-	fake_socket_on(fd)->info.tcpi_bytes_acked += len;
-	cr_assert_not(connection_moved(call, SENT, &vector, len));
+	if (result > 0) {
+		size_t total = (size_t)result;
+		cr_assert_not(is_at_risk(*call) ? renew_sent(&pool, *call, &vector, total)
+						: connection_moved(*call, SENT, &vector, total));
+	}
+	return result;
+}
+
+static inline long try_to_send(int fd, const void *bytes, size_t len)
+{
+	struct call call = connection_enter(connection_on(fd));
+	long result = send_in_call(&call, fd, bytes, len, false);
+
 	connection_leave(call);
+	cr_assert_eq(fake.signals_blocked, 0);
+	return result;
+}
+
+/* As renewal_after_receiving() in the shim. */
+static inline long receive_in_call(
+	struct call *call, int fd, void *data, size_t len, bool not_to_wait)
+{
+	const struct iovec vector = {.iov_base = data, .iov_len = len};
+	int answer;
+	long result;
+
+	do {
+		result = fake_receive(fd, data, len);
+		answer = RENEW_NOT;
+		if (is_at_risk(*call) && result > 0)
+			answer = renew_after_answer(
+				&pool, *call, fd, data, (size_t)result, not_to_wait);
+		else if (is_at_risk(*call) && is_dead(result))
+			answer = renew_after_failure(&pool, *call, fd, not_to_wait);
+	} while (conclude(call, fd, answer, &result));
+	if (result > 0)
+		cr_assert_not(connection_moved(*call, RECEIVED, &vector, (size_t)result));
+	return result;
+}
+
+static inline long try_to_receive(int fd, void *data, size_t len)
+{
+	struct call call = connection_enter(connection_on(fd));
+	long result = receive_in_call(&call, fd, data, len, false);
+
+	connection_leave(call);
+	cr_assert_eq(fake.signals_blocked, 0);
+	return result;
+}
+
+static inline void send_bytes(int fd, const char *bytes, size_t len)
+{
+	cr_assert_eq(try_to_send(fd, bytes, len), (long)len);
 }
 
 static inline void receive_bytes(int fd, const char *bytes, size_t len)
 {
-	const struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
-	struct call call = connection_enter(connection_on(fd));
+	char room[4096];
 
-	fake_socket_on(fd)->info.tcpi_bytes_received += len;
-	cr_assert_not(connection_moved(call, RECEIVED, &vector, len));
-	connection_leave(call);
+	if (len == 0)
+		return;
+	cr_assert_leq(len, sizeof(room));
+	fake_say(fd, bytes, len);
+	cr_assert_eq(try_to_receive(fd, room, len), (long)len);
+	cr_assert(memcmp(room, bytes, len) == 0);
 }
 
 static inline void exchange(int fd)

@@ -213,6 +213,140 @@ Test(connection, that_ends_during_a_connect_is_given_back_by_that)
 	cr_expect_eq(begin_close(), CLOSING_BUSY);
 }
 
+/* ---- another connection in its place ---- */
+
+static struct call enter(void)
+{
+	return connection_enter(&connection);
+}
+
+Test(connection, a_renewal_is_begun_when_all_calls_under_way_want_it)
+{
+	struct call call = enter(), other = enter();
+
+	cr_assert(connection_want_renewal(call));
+	cr_expect_not(connection_begin_renewal(call), "the other one goes on using it");
+	cr_assert(connection_want_renewal(other));
+	cr_expect(connection_begin_renewal(call));
+	cr_expect(connection_is_connecting(&connection), "all others keep off the number");
+	cr_expect_not(connection_begin_renewal(other), "and only one does it");
+	cr_expect_not(connection_end_connect(call));
+	cr_expect_not(connection_is_connecting(&connection));
+	connection_want_no_renewal(other);
+	cr_expect_not(connection_begin_renewal(call));
+	connection_leave(other);
+	cr_expect(connection_begin_renewal(call));
+}
+
+Test(connection, a_renewal_is_not_begun_while_somebody_has_it)
+{
+	struct call call = enter();
+
+	cr_assert(connection_want_renewal(call));
+	cr_assert(connection_try_claim(call));
+	cr_expect_not(connection_begin_renewal(call));
+	cr_expect_not(connection_unclaim(&connection));
+	cr_expect(connection_begin_renewal(call));
+}
+
+Test(connection, a_renewal_of_one_that_has_ended_is_neither_wanted_nor_begun)
+{
+	struct call late = enter();
+
+	cr_assert(connection_want_renewal(late));
+	connection_end(&connection);
+	uint64_t use = atomic_load(&connection.use);
+	cr_expect_not(connection_begin_renewal(late));
+	connection_want_no_renewal(late);
+	cr_expect_not(connection_want_renewal(late));
+	cr_expect_eq(atomic_load(&connection.use), use);
+}
+
+Test(connection, wishes_that_never_end_do_not_overflow)
+{
+	struct call call = enter();
+	unsigned count = 0;
+
+	while (count < 200000 && connection_want_renewal(call))
+		count++;
+	cr_expect_eq(count, 2047);
+	cr_expect(connection_is_current(call));
+	cr_expect_not(connection_is_shared(call));
+	for (; count > 1; count--)
+		connection_want_no_renewal(call);
+	cr_expect(connection_begin_renewal(call));
+}
+
+Test(connection, a_wish_hides_no_close_and_no_connect)
+{
+	struct call call = enter();
+
+	cr_assert(connection_want_renewal(call));
+	cr_expect_eq(begin_close(), CLOSING_BUSY);
+	connection_want_no_renewal(call);
+	cr_expect(connection_begin_connect(call));
+}
+
+Test(connection, one_that_is_displaced_in_a_renewal_is_given_back_by_that)
+{
+	struct call call = enter();
+
+	cr_assert(connection_want_renewal(call));
+	cr_assert(connection_begin_renewal(call));
+	cr_expect_not(connection_displaced(&connection, FD));
+	cr_expect(connection_end_connect(call));
+	cr_expect_not(connection_is_current(call));
+}
+
+Test(connection, succeeds_the_one_of_that_generation_and_no_other)
+{
+	static struct connection successor, stranger;
+	struct call call = enter();
+
+	connection_reset(&successor, AF_INET, 0, 0);
+	cr_expect_not(connection_succeeds(&successor, call));
+	successor.predecessor = &connection;
+	successor.predecessor_generation = call.generation;
+	cr_expect(connection_succeeds(&successor, call));
+	cr_expect_not(connection_succeeds(&successor, connection_enter(&stranger)));
+	connection_end(&connection);
+	cr_expect(connection_succeeds(&successor, call), "that has ended, as a rule");
+	cr_expect_not(connection_succeeds(&successor, enter()), "it is another's memory");
+	connection_reset(&successor, AF_INET, 0, 0);
+	cr_expect_not(connection_succeeds(&successor, call));
+}
+
+Test(connection, one_that_is_claimed_only_if_it_can_be_had_refuses_nothing)
+{
+	struct call call = enter(), other = enter();
+
+	cr_assert(connection_try_claim(call));
+	cr_expect_not(connection_try_claim(other));
+	cr_expect_str_eq(refusal_now(), "none");
+	cr_expect_not(connection_unclaim(&connection));
+	cr_assert(connection_try_claim(other));
+	cr_expect_not(connection_displaced(&connection, FD));
+	cr_expect(connection_unclaim(&connection), "it ended meanwhile");
+	cr_expect_not(connection_try_claim(call));
+}
+
+Test(connection, is_shared_while_another_call_is_under_way)
+{
+	struct call call = enter();
+
+	cr_expect_not(connection_is_shared(call));
+	struct call other = enter();
+	cr_expect(connection_is_shared(call));
+	cr_assert(connection_want_renewal(other));
+	cr_expect(connection_is_shared(call), "whatever that wants");
+	connection_leave(other);
+	cr_expect_not(connection_is_shared(call));
+	connection_end(&connection);
+	enter();
+	enter();
+	cr_expect_not(connection_is_shared(call), "nor those of the next one");
+}
+
 /* ---- close() ---- */
 
 Test(connection, a_close_that_nobody_disturbs_is_settled_and_its_claim_over)
@@ -740,6 +874,15 @@ Test(connection, reset_leaves_nothing_of_the_one_before_but_the_generation)
 	tell_bound(late);
 	connection.uses = 3;
 	connection.result_pending = true;
+	atomic_store(&connection.successor, &connection);
+	atomic_store(&connection.renewer, 1);
+	connection.predecessor = &connection;
+	connection.sent_before = 3;
+	connection.idle_ms = connection.keeps_ms = 4;
+	atomic_store(&connection.risk, RISK_TAKEN);
+	atomic_store(&connection.half_closed, true);
+	atomic_store(&connection.failure_known, true);
+	connection.options.lends_nodelay = true;
 	atomic_store(&connection.hidden, 200);
 	connection_end(&connection);
 	uint64_t use = atomic_load(&connection.use);
@@ -756,6 +899,16 @@ Test(connection, reset_leaves_nothing_of_the_one_before_but_the_generation)
 	cr_expect_eq(connection.created_ms, 77);
 	cr_expect_eq(connection.uses, 0);
 	cr_expect_not(connection.result_pending);
+	cr_expect_null(atomic_load(&connection.successor));
+	cr_expect_eq(atomic_load(&connection.renewer), 0);
+	cr_expect_null(connection.predecessor);
+	cr_expect_eq(connection.sent_before, 0);
+	cr_expect_eq(connection.idle_ms, 0);
+	cr_expect_eq(connection.keeps_ms, 0);
+	cr_expect_eq(connection_risk(&connection), RISK_NONE);
+	cr_expect_not(connection.half_closed);
+	cr_expect_not(connection.failure_known);
+	cr_expect_not(connection.options.lends_nodelay);
 	cr_expect_null(connection.opened_counters[0]);
 	cr_expect_null(connection.opened_counters[1]);
 	for (size_t i = 0; i < TRACKER_STATE_MAX; i++)

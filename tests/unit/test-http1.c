@@ -576,6 +576,15 @@ static const struct conversation who_closes[] = {
 	{"no request left", {
 		SENT(GET), RECEIVED(OK_WITH("Keep-Alive: timeout=5, max=0"))}, "asked_to_close"},
 	{"one request left", {SENT(GET), RECEIVED(OK_WITH("Keep-Alive: timeout=5,max=1"))}, "none"},
+	{"none is left, which was not said again", {SENT(GET),
+		RECEIVED(OK_WITH("Keep-Alive: timeout=5, max=1")), SENT(GET),
+		RECEIVED(OK)}, "asked_to_close"},
+	{"some are left, which was not said again", {SENT(GET),
+		RECEIVED(OK_WITH("Keep-Alive: max=3")), SENT(GET), RECEIVED(OK), SENT(GET),
+		RECEIVED(OK)}, "none"},
+	{"as many are left as was said last", {SENT(GET),
+		RECEIVED(OK_WITH("Keep-Alive: max=1")), SENT(GET),
+		RECEIVED(OK_WITH("Keep-Alive: max=1"))}, "none"},
 	{"Keep-Alive in any case", {
 		SENT(GET), RECEIVED(OK_WITH("KEEP-ALIVE: TimeOut=0"))}, "asked_to_close"},
 	{"unknown parameters of Keep-Alive", {
@@ -908,8 +917,8 @@ Test(http1, only_safe_requests_are_repeatable)
 		union state state = {0};
 
 		send_text(&state, rows[i].sent);
-		cr_expect_eq(
-			http1_facts(&state).repeatable, rows[i].repeatable, "%s", rows[i].sent);
+		cr_expect_eq(http1_facts(&state).general.repeatable, rows[i].repeatable, "%s",
+			rows[i].sent);
 	}
 }
 
@@ -919,9 +928,287 @@ Test(http1, an_answered_request_no_longer_counts_as_repeatable)
 
 	send_text(&state, POST_HEAD "abc" GET);
 	receive_text(&state, OK);
-	cr_expect(http1_facts(&state).repeatable);
+	cr_expect(http1_facts(&state).general.repeatable);
 	receive_text(&state, OK);
-	cr_expect_not(http1_facts(&state).repeatable);
+	cr_expect_not(http1_facts(&state).general.repeatable);
+}
+
+/* ---- for whom: hashes of hosts ---- */
+
+static uint32_t host_of(const char *request)
+{
+	union state state = {0};
+
+	send_text(&state, request);
+	return http1_facts(&state).general.host;
+}
+
+#define FOR(host) "GET / HTTP/1.1\r\nHost: " host "\r\n\r\n"
+
+Test(http1, hosts_are_told_apart_by_all_their_bytes_but_not_by_case)
+{
+	static const struct {
+		const char *claim, *one, *other;
+		bool alike;
+	} rows[] = {
+		{"the same", FOR("a.example"), FOR("a.example"), true},
+		{"in capitals", FOR("a.example"), FOR("A.eXampLE"), true},
+		{"the name of the header", FOR("a"), "GET / HTTP/1.1\r\nhOST: a\r\n\r\n", true},
+		{"white space around it", FOR("a"), "GET / HTTP/1.1\r\nHost:\t a \t\r\n\r\n", true},
+		{"no white space", FOR("a"), "GET / HTTP/1.1\r\nHost:a\r\n\r\n", true},
+		{"another method and target", FOR("a"), "POST /x HTTP/1.1\r\nHost: a\r\n\r\n",
+			true},
+		{"headers around it", FOR("a"), "GET / HTTP/1.1\r\nB: b\r\nHost: a\r\nC: c\r\n\r\n",
+			true},
+		{"HTTP/1.0", FOR("a"), "GET / HTTP/1.0\r\nHost: a\r\n\r\n", true},
+		{"another", FOR("a"), FOR("b"), false},
+		{"a longer one", FOR("a.example"), FOR("a.example.org"), false},
+		{"a port", FOR("a"), FOR("a:8080"), false},
+		{"another order", FOR("ab"), FOR("ba"), false},
+		{"an address", FOR("127.0.0.1"), FOR("127.0.0.2"), false},
+		{"an IPv6 address", FOR("[::1]"), FOR("[::2]"), false},
+		{"no letter, but the same bits", FOR("a@"), FOR("a`"), false},
+		{"a hyphen", FOR("a-b"), FOR("a.b"), false},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		uint32_t one = host_of(rows[i].one), other = host_of(rows[i].other);
+
+		cr_expect_neq(one, 0, "%s", rows[i].claim);
+		cr_expect_neq(other, 0, "%s", rows[i].claim);
+		cr_expect_eq(one == other, rows[i].alike, "%s", rows[i].claim);
+	}
+}
+
+Test(http1, where_it_is_not_known_for_whom_it_is_there_is_no_host)
+{
+	static const char *const requests[] = {
+		"",
+		"GET / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\nHos: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHosts: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nX-Host: a\r\n\r\n",
+		"GET http://b.example/ HTTP/1.1\r\n\r\n",
+		/* RFC 9112 3.2.2: the target counts, and not the header. */
+		"GET http://b.example/ HTTP/1.1\r\nHost: a\r\n\r\n",
+		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+		FOR("a") "GET / HTTP/1.1\r\n\r\n",
+		FOR("a") "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+		FOR("a") "G",
+	};
+
+	for (size_t i = 0; i < COUNT(requests); i++)
+		cr_expect_eq(host_of(requests[i]), 0, "%s", requests[i]);
+}
+
+Test(http1, a_host_is_known_when_its_line_is_over_however_it_comes)
+{
+	static const char request[] =
+		"GET / HTTP/1.1\r\nA: a\r\nHost: www.example \r\nB: b\r\n\r\n";
+	const size_t known_at = strstr(request, "\r\nB:") + 1 - request;
+	const uint32_t host = host_of(FOR("www.example"));
+
+	for (size_t cut = 0; cut < sizeof(request); cut++) {
+		union state state = {0};
+
+		feed_step(&http1_tracker, &state, &(struct step){'>', request, cut}, SIZE_MAX);
+		cr_expect_eq(
+			http1_facts(&state).general.host, cut < known_at ? 0 : host, "%zu", cut);
+		cr_expect_eq(http1_facts(&state).general.first_host,
+			cut < sizeof(request) - 1 ? 0 : host, "%zu", cut);
+		feed_step(&http1_tracker, &state,
+			&(struct step){'>', request + cut, sizeof(request) - 1 - cut}, 1);
+		cr_expect_eq(http1_facts(&state).general.host, host, "%zu", cut);
+		cr_expect_eq(http1_facts(&state).general.first_host, host, "%zu", cut);
+		cr_expect_not(http1_facts(&state).general.lost);
+	}
+}
+
+Test(http1, the_first_requests_host_stays_the_first_one)
+{
+	const uint32_t a = host_of(FOR("a")), b = host_of(FOR("b"));
+	union state state = {0};
+
+	for (int i = 0; i < 3; i++) {
+		static const char *const requests[] = {
+			FOR("a"), FOR("b"), "GET / HTTP/1.1\r\n\r\n"};
+
+		send_text(&state, requests[i]);
+		cr_expect_eq(http1_facts(&state).general.first_host, a);
+		cr_expect_eq(http1_facts(&state).general.host, i == 0 ? a : i == 1 ? b : 0);
+		receive_text(&state, OK);
+		cr_expect_eq(http1_facts(&state).general.first_host, a);
+	}
+	cr_expect_str_eq(verdict_word(&state), "none");
+	state = (union state){0};
+	send_text(&state, FOR("a"));
+	send_text(&state, FOR("b"));
+	cr_expect_eq(http1_facts(&state).general.first_host, a, "also before the first answer");
+	state = (union state){0};
+	send_text(&state, "GET / HTTP/1.1\r\n\r\n");
+	receive_text(&state, OK);
+	send_text(&state, FOR("b"));
+	cr_expect_eq(
+		http1_facts(&state).general.first_host, 0, "one without is one that is not known");
+	cr_expect_eq(http1_facts(&state).general.host, b);
+}
+
+Test(http1, hosts_that_cannot_be_trusted_are_refused)
+{
+	static const struct conversation rows[] = {
+		{"two of them",
+			{SENT("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), RECEIVED(OK)},
+			"malformed"},
+		{"two, of which one is empty",
+			{SENT("GET / HTTP/1.1\r\nHost:\r\nHost: a\r\n\r\n"), RECEIVED(OK)},
+			"malformed"},
+		{"in trailers",
+			{SENT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+			      "0\r\nHost: a\r\n\r\n"),
+				RECEIVED(OK)},
+			"malformed"},
+		{"one in each of two requests",
+			{SENT(FOR("a")), RECEIVED(OK), SENT(FOR("b")), RECEIVED(OK)}, "none"},
+		{"of a response, which may say what it likes",
+			{SENT(FOR("a")),
+				RECEIVED("HTTP/1.1 200 OK\r\nHost: a\r\nHost: b\r\nContent-Length: "
+					 "0\r\n\r\n")},
+			"none"},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++)
+		expect_verdict_however_cut(&http1_tracker, &rows[i]);
+}
+
+Test(http1, a_responses_host_is_nobodys)
+{
+	union state state = {0};
+
+	send_text(&state, FOR("a"));
+	receive_text(&state, OK_WITH("Host: b"));
+	cr_expect_eq(http1_facts(&state).general.host, host_of(FOR("a")));
+	cr_expect_eq(http1_facts(&state).general.first_host, host_of(FOR("a")));
+}
+
+/* ---- beginnings ---- */
+
+Test(http1, what_is_unfinished_ends_with_its_head)
+{
+	static const char *const requests[] = {
+		FOR("a"),
+		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+		"chunked\r\n\r\n3\r\nabc\r\n0\r\nA: "
+		"b\r\n\r\n",
+		"PUT / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+		FOR("a") FOR("b"),
+		FOR("a") "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+	};
+
+	for (size_t i = 0; i < COUNT(requests); i++) {
+		const size_t head = strstr(requests[i], "\r\n\r\n") + 4 - requests[i];
+
+		for (size_t cut = 0; cut <= strlen(requests[i]); cut++) {
+			union state state = {0};
+
+			feed_step(&http1_tracker, &state, &(struct step){'>', requests[i], cut}, 7);
+			cr_expect_eq(http1_facts(&state).general.unfinished, cut > 0 && cut < head,
+				"%.*s", (int)cut, requests[i]);
+		}
+	}
+}
+
+Test(http1, what_follows_an_answer_is_unfinished_of_its_own)
+{
+	union state state = {0};
+
+	send_text(&state, FOR("a"));
+	receive_text(&state, OK);
+	cr_expect_not(http1_facts(&state).general.unfinished);
+	send_text(&state, "POST / HT");
+	cr_expect(http1_facts(&state).general.unfinished);
+	send_text(&state, "!");
+	cr_expect(http1_facts(&state).general.lost);
+	cr_expect_not(http1_facts(&state).general.unfinished, "nobody knows what it is");
+	cr_expect_not(http1_facts(&state).general.repeatable);
+}
+
+Test(http1, which_messages_are_lost)
+{
+	static const struct {
+		const char *sent, *received;
+		bool lost;
+	} rows[] = {
+		{GET, OK, false},
+		{GET_WITH("Connection: close"), OK, false},
+		{"GET / HTTP/1.0\r\n\r\n", OK, false},
+		{"CONNECT a:1 HTTP/1.1\r\n\r\n", "", true},
+		{"PING\r\n", "", true},
+		{GET, "HTTP/1.1 101 Switching Protocols\r\n\r\n", true},
+		{GET, "HTTP/1.1 200 OK\r\n\r\n", true},
+		{"", OK, true},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		union state state = {0};
+
+		send_text(&state, rows[i].sent);
+		receive_text(&state, rows[i].received);
+		cr_expect_eq(http1_facts(&state).general.lost, rows[i].lost, "%zu", i);
+	}
+}
+
+/* ---- for how long ---- */
+
+Test(http1, a_timeout_that_is_announced_holds_for_a_second_less)
+{
+	static const struct {
+		const char *received;
+		uint32_t keeps_ms;
+	} rows[] = {
+		{OK, 0},
+		{OK_WITH("Keep-Alive: max=5"), 0},
+		{OK_WITH("Keep-Alive: timeout=0"), 0},
+		{OK_WITH("Keep-Alive: timeout=1"), 0},
+		{OK_WITH("Keep-Alive: timeout=2"), 1000},
+		{OK_WITH("Keep-Alive: timeout=5"), 4000},
+		{OK_WITH("Keep-Alive: timeout=5, max=100"), 4000},
+		{OK_WITH("Keep-Alive: max=100, timeout=75"), 74000},
+		{OK_WITH("KEEP-ALIVE: TIMEOUT=5"), 4000},
+		{OK_WITH("Keep-Alive: timeout=4294967"), 4294966000},
+		{OK_WITH("Keep-Alive: timeout=4294968"), UINT32_MAX},
+		{OK_WITH("Keep-Alive: timeout=99999999999999999999"), UINT32_MAX},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		for (size_t piece = 1; piece < 100; piece += 40) {
+			union state state = {0};
+			const struct step answer = {
+				'<', rows[i].received, strlen(rows[i].received)};
+
+			send_text(&state, GET);
+			feed_step(&http1_tracker, &state, &answer, piece);
+			cr_expect_eq(http1_facts(&state).general.keeps_ms, rows[i].keeps_ms,
+				"%s: %u", rows[i].received, http1_facts(&state).general.keeps_ms);
+		}
+	}
+}
+
+Test(http1, the_latest_timeout_counts_and_that_of_a_request_does_not)
+{
+	union state state = {0};
+
+	send_text(&state, GET_WITH("Keep-Alive: timeout=60"));
+	receive_text(&state, OK);
+	cr_expect_eq(http1_facts(&state).general.keeps_ms, 0);
+	send_text(&state, GET);
+	receive_text(&state, OK_WITH("Keep-Alive: timeout=9"));
+	send_text(&state, GET);
+	receive_text(&state, OK_WITH("Keep-Alive: timeout=6"));
+	cr_expect_eq(http1_facts(&state).general.keeps_ms, 5000);
+	send_text(&state, GET);
+	receive_text(&state, OK);
+	cr_expect_eq(http1_facts(&state).general.keeps_ms, 5000, "until something else is said");
 }
 
 static const char *const every_method[] = {"ACL", "BASELINE-CONTROL", "CHECKIN", "CHECKOUT",

@@ -42,6 +42,12 @@ static void shut_it_down(int fd)
 	connection_refuse(connection_on(fd), REFUSED_SHUTDOWN);
 }
 
+static void half_close_it(int fd)
+{
+	exchange(fd);
+	atomic_store(&connection_on(fd)->half_closed, true);
+}
+
 static void bar_it(int fd)
 {
 	exchange(fd);
@@ -131,6 +137,7 @@ static const struct close_row closes[] = {
 	{"an answer is missing", leave_it_unanswered, REFUSED_BUSY},
 	{"nothing was sent", leave_it_unused, REFUSED_UNUSED},
 	{"shutdown()", shut_it_down, REFUSED_SHUTDOWN},
+	{"shutdown() of one direction", half_close_it, REFUSED_SHUTDOWN},
 	{"an option that cannot be undone", bar_it, REFUSED_SOCKET_OPTION},
 	{"copied by a fork", share_it, REFUSED_FORKED},
 	{"another socket is on the number", replace_it, REFUSED_IDENTITY},

@@ -619,24 +619,57 @@ Test(pool, tells_its_service_points_as_json_the_latest_used_first)
 	use_and_close(1);
 	cr_expect_str_eq(json_of(&whole),
 		"\"connects\":3,\"opened\":2,\"reused\":1,\"waited\":0,\"over_limit\":0,\"parked\":"
-		"2,\"discarded\":{},"
+		"2,\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,\"discarded\":{},"
 		"\"refused\":{},\"service_points\":["
 		"{\"host\":\"10.0.0.1\",\"address\":\"10.0.0.1\",\"port\":80,"
 		"\"protocol\":\"http\",\"opened\":1,\"reused\":1,"
-		"\"parked\":1,\"in_use\":0},"
+		"\"parked\":1,\"in_use\":0,"
+		"\"keeps_ms\":0,\"quarantined_ms\":0,\"habit\":false},"
 		"{\"host\":\"::1\",\"address\":\"::1\",\"port\":8080,"
 		"\"protocol\":\"unknown\",\"opened\":1,\"reused\":0,"
-		"\"parked\":0,\"in_use\":1}]");
+		"\"parked\":0,\"in_use\":1,"
+		"\"keeps_ms\":0,\"quarantined_ms\":0,\"habit\":false}]");
 	cr_expect(whole);
+}
+
+Test(pool, tells_what_it_has_learned_of_a_server_as_json)
+{
+	static const struct {
+		unsigned deaths;
+		uint64_t later_ms;
+		const char *said;
+	} rows[] = {
+		{1, 0, "\"keeps_ms\":4000,\"quarantined_ms\":1000,\"habit\":false}]"},
+		{2, 400, "\"keeps_ms\":4000,\"quarantined_ms\":600,\"habit\":false}]"},
+		{3, 0, "\"keeps_ms\":4000,\"quarantined_ms\":1000,\"habit\":true}]"},
+		{3, 1000, "\"keeps_ms\":4000,\"quarantined_ms\":0,\"habit\":true}]"},
+		{3, 600000, "\"keeps_ms\":0,\"quarantined_ms\":0,\"habit\":false}]"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool whole;
+		pool_with(settings_default());
+		use_and_close(1);
+		for (unsigned n = 0; n < rows[i].deaths; n++) {
+			fake.now_ms += 1000;
+			learning_death(&pool.points.used->learning, 5000, fake.now_ms);
+		}
+		learning_failure(&pool.points.used->learning, fake.now_ms);
+		fake.now_ms += rows[i].later_ms;
+		cr_expect_not_null(
+			strstr(json_of(&whole), rows[i].said), "%zu: %s", i, json_of(&whole));
+	}
 }
 
 Test(pool, tells_no_service_points_when_there_are_none)
 {
 	bool whole;
 
-	cr_expect_str_eq(json_of(&whole), "\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,"
-					  "\"over_limit\":0,\"parked\":0,"
-					  "\"discarded\":{},\"refused\":{},\"service_points\":[]");
+	cr_expect_str_eq(json_of(&whole),
+		"\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,"
+		"\"over_limit\":0,\"parked\":0,"
+		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"discarded\":{},\"refused\":{},\"service_points\":[]");
 	cr_expect(whole);
 }
 
@@ -646,9 +679,11 @@ Test(pool, tells_its_counters_without_the_lock_and_says_what_is_missing)
 
 	use_and_close(1);
 	lock_break(&pool.lock);
-	cr_expect_str_eq(json_of(&whole), "\"connects\":1,\"opened\":1,\"reused\":0,\"waited\":0,"
-					  "\"over_limit\":0,\"parked\":1,"
-					  "\"discarded\":{},\"refused\":{},\"service_points\":[]");
+	cr_expect_str_eq(json_of(&whole),
+		"\"connects\":1,\"opened\":1,\"reused\":0,\"waited\":0,"
+		"\"over_limit\":0,\"parked\":1,"
+		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"discarded\":{},\"refused\":{},\"service_points\":[]");
 	cr_expect_not(whole);
 }
 

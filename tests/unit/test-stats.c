@@ -75,9 +75,11 @@ Test(stats, what_did_not_occur_is_zero_and_no_reason_is_listed)
 {
 	static struct stats stats;
 
-	cr_expect_str_eq(json_of(&stats), "\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,"
-					  "\"over_limit\":0,\"parked\":0,"
-					  "\"discarded\":{},\"refused\":{}");
+	cr_expect_str_eq(json_of(&stats),
+		"\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,"
+		"\"over_limit\":0,\"parked\":0,"
+		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"discarded\":{},\"refused\":{}");
 }
 
 Test(stats, what_occurred_is_counted_in_the_order_of_the_tables)
@@ -95,8 +97,10 @@ Test(stats, what_occurred_is_counted_in_the_order_of_the_tables)
 	stats_count(&stats.refused[REFUSED_NO_ROOM]);
 	stats_count(&stats.refused[REFUSED_BUSY]);
 	stats_count(&stats.refused[REFUSED_BUSY]);
-	cr_expect_str_eq(json_of(&stats), "\"connects\":3,\"opened\":1,\"reused\":2,\"waited\":0,"
-					  "\"over_limit\":0,\"parked\":1,"
-					  "\"discarded\":{\"idle\":1,\"dropped\":1},"
-					  "\"refused\":{\"busy\":2,\"no_room\":1}");
+	cr_expect_str_eq(json_of(&stats),
+		"\"connects\":3,\"opened\":1,\"reused\":2,\"waited\":0,"
+		"\"over_limit\":0,\"parked\":1,"
+		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"discarded\":{\"idle\":1,\"dropped\":1},"
+		"\"refused\":{\"busy\":2,\"no_room\":1}");
 }

@@ -329,6 +329,88 @@ Test(status, a_row_says_who_waits)
 	connection_leave(other.call);
 }
 
+/* ---- what is learned ---- */
+
+/* One is parked, and found to be dead when it has been idle for so long. */
+static void let_one_die_after(uint64_t ms)
+{
+	use_and_close(1);
+	fake.now_ms += ms;
+	fake_socket_on(atomic_load(&pool.parked->hidden))->peek = 0;
+	close_socket(connected_to(1));
+}
+
+Test(status, a_row_says_what_is_learned_of_its_server_and_until_when)
+{
+	use_and_close(1);
+	const struct status_row *row = row_number(1);
+	cr_assert_not_null(row);
+	cr_expect_eq(row->keeps_ms, 0, "nothing yet");
+	cr_expect_eq(row->quarantined_until_ms, 0);
+	pool_drop(&pool);
+	for (unsigned deaths = 1; deaths <= 3; deaths++) {
+		let_one_die_after(5000);
+		cr_expect_eq(row->keeps_ms, 4000, "%u", row->keeps_ms);
+		cr_expect_eq(row->keeps_until_ms, fake.now_ms + 600000);
+		cr_expect_eq(row->is_habit, deaths == 3, "after %u", deaths);
+	}
+	fake.now_ms += 599999;
+	use_and_close(1);
+	cr_expect_eq(row->keeps_ms, 4000);
+	fake.now_ms += 1;
+	use_and_close(1);
+	cr_expect_eq(row->keeps_ms, 0, "it is forgotten");
+	cr_expect_eq(row->is_habit, 0);
+	use_and_close(2);
+	cr_expect_eq(row_number(2)->keeps_until_ms, 0, "it is learned of the other one");
+}
+
+static void find_unsolicited(void)
+{
+	use_and_close(1);
+	fake_socket_on(atomic_load(&pool.parked->hidden))->peek = 1;
+	connected_to(1);
+}
+
+/* It begins without the lock, while the program sends; the page says it when the program closes. */
+static void fail_in_the_programs_hands(void)
+{
+	use_and_close(1);
+	int fd = connected_to(1);
+	struct fake_socket *socket = fake_socket_on(fd);
+	socket->info.tcpi_state = FAKE_CLOSE;
+	socket->peek = -ECONNRESET;
+	socket->send_error = -EPIPE;
+	finish(fd);
+}
+
+static void fail_unseen(void)
+{
+	use_and_close(1);
+	learning_failure(&pool.points.used->learning, fake.now_ms);
+	connected_to(1);
+}
+
+Test(status, a_row_says_until_when_nothing_of_it_is_reused)
+{
+	static const struct {
+		const char *claim;
+		void (*fail)(void);
+	} rows[] = {
+		{"unsolicited bytes", find_unsolicited},
+		{"in the program's hands", fail_in_the_programs_hands},
+		{"noted without the lock", fail_unseen},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		pool_with(settings_default());
+		show();
+		rows[i].fail();
+		cr_expect_eq(row_number(1)->quarantined_until_ms, fake.now_ms + 1000, "%s",
+			rows[i].claim);
+	}
+}
+
 Test(status, a_row_ends_with_its_service_point_and_is_used_again)
 {
 	for (unsigned i = 1; i <= 3; i++)

@@ -42,7 +42,6 @@ Test(take, what_is_not_quiet_is_discarded_and_the_next_one_is_tried)
 		int peek;
 		enum discard expected;
 	} rows[] = {
-		{"a byte that nobody asked for", 1, DISCARDED_UNSOLICITED},
 		{"the peer's end of file", 0, DISCARDED_DEAD},
 		{"a reset", -ECONNRESET, DISCARDED_DEAD},
 	};
@@ -58,6 +57,19 @@ Test(take, what_is_not_quiet_is_discarded_and_the_next_one_is_tried)
 		cr_expect_eq(fake_hidden_count(), 0, "%s", rows[i].claim);
 		expect_books_in_order();
 	}
+}
+
+Test(take, who_speaks_unasked_is_not_trusted_for_a_while)
+{
+	park_two();
+	fake_socket_on(hidden_number())->peek = 1;
+	int fd = open_socket();
+	cr_expect_eq(connect_socket(fd, endpoint_number(1)), TAKEN_NONE);
+	cr_expect_eq(discarded(DISCARDED_UNSOLICITED), 1);
+	cr_expect_eq(pool.stats.quarantined, 1);
+	fake.now_ms += LEARNING_QUARANTINE_FIRST;
+	fd = open_socket();
+	cr_expect_eq(connect_socket(fd, endpoint_number(1)), TAKEN_DONE, "a second later");
 }
 
 Test(take, where_none_is_quiet_the_connection_is_a_real_one)
@@ -228,11 +240,6 @@ static void share_it(int fd)
 	pool_shared_descriptors(&pool);
 }
 
-static void watch_it_once(int fd)
-{
-	watch_socket(fd, 50, EPOLLIN | EPOLLONESHOT, 0);
-}
-
 static void forget_its_watch(int fd)
 {
 	struct epoll_event event = {0};
@@ -254,7 +261,6 @@ Test(take, a_socket_that_cannot_be_replaced_gets_a_real_connection_and_costs_no_
 	} rows[] = {
 		{"unpoolable", refuse_it},
 		{"copied by a fork", share_it},
-		{"watched once only", watch_it_once},
 		{"in an epoll set that does not know it", forget_its_watch},
 		{"bound to another family", bind_it_to_another_family},
 	};

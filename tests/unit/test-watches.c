@@ -108,16 +108,25 @@ Test(watches, asking_changes_no_registration)
 	cr_expect_eq(fake.registrations[0].event.data.u64, 77);
 }
 
-Test(watches, that_are_one_shot_or_exclusive_do_not_hold)
+Test(watches, that_are_one_shot_or_exclusive_are_held_as_they_are_now)
 {
-	static const uint32_t events[] = {EPOLLIN | EPOLLONESHOT, EPOLLIN | EPOLLEXCLUSIVE};
+	static const uint32_t flags[] = {EPOLLONESHOT, EPOLLEXCLUSIVE};
 
 	for (int i = 0; i < 2; i++) {
 		struct watches watches = {0};
 		int fd = fake_socket();
 
-		watch(&watches, 50, fd, events[i], 0);
-		cr_expect_not(watches_hold(&fake_os, &watches, fd));
+		watch(&watches, 50, fd, EPOLLIN | flags[i], 0);
+		fake.error[FAKE_WATCH] = -EINVAL;
+		cr_expect(watches_hold(&fake_os, &watches, fd), "without a change");
+		cr_expect_eq(watches.entries[0].events, EPOLLIN | flags[i]);
+		/* It has fired. */
+		fake.registrations[i].event.events = flags[i];
+		cr_expect(watches_hold(&fake_os, &watches, fd));
+		cr_expect_eq(watches.entries[0].events, flags[i]);
+		fake.error[FAKE_WATCH] = 0;
+		record(&watches, 51, EPOLL_CTL_ADD, EPOLLIN | flags[i], 0);
+		cr_expect_not(watches_hold(&fake_os, &watches, fd), "in one it is not");
 	}
 }
 

@@ -249,8 +249,40 @@ static size_t group_count(void)
 	return count < 0 ? 0 : (size_t)count;
 }
 
+/* What it says is shown, too. */
+static struct pollfd entry;
+
+static struct pollfd *for_poll(void)
+{
+	entry = (struct pollfd){.fd = fd, .events = POLLIN};
+	return &entry;
+}
+
+/* Hidden numbers may be above FD_SETSIZE. */
+static fd_set sets[4];
+
+static fd_set *for_select(void)
+{
+	unsigned long *words = (unsigned long *)sets;
+
+	memset(sets, 0, sizeof(sets));
+	words[fd / 64] = 1UL << fd % 64;
+	return sets;
+}
+
+static const struct timespec no_time;
+static struct epoll_event events[1];
+
+static void watch(void)
+{
+	made = epoll_create1(0);
+	epoll_ctl(made, EPOLL_CTL_ADD, fd, event());
+}
+
 static int option = 1;
 static socklen_t option_size = sizeof(option);
+static struct sockaddr_in peer;
+static socklen_t peer_size = sizeof(peer);
 static sigset_t no_signals;
 static char stack[65536] __attribute__((aligned(16)));
 
@@ -321,7 +353,20 @@ CALL(sendfile,       made = file_with_bytes(), sendfile(fd, made, &(off_t){0}, 3
 CALL(sendfile64,     made = file_with_bytes(), sendfile64(fd, made, &(off64_t){0}, 3))
 CALL(splice,         pipe_with_bytes(), splice(pair[0], NULL, fd, NULL, 3, 0))
 
+CALL(poll,           , poll(for_poll(), 1, 0) * 1000 + entry.revents)
+CALL(__poll,         , __poll(for_poll(), 1, 0) * 1000 + entry.revents)
+CALL(__poll_chk,     , __poll_chk(for_poll(), 1, 0, sizeof(entry)) * 1000 + entry.revents)
+CALL(ppoll,          , ppoll(for_poll(), 1, &no_time, NULL) * 1000 + entry.revents)
+CALL(__ppoll_chk,    , __ppoll_chk(for_poll(), 1, &no_time, NULL, sizeof(entry)) * 1000 + entry.revents)
+CALL(select,         , select(fd + 1, for_select(), NULL, NULL, &(struct timeval){0}))
+CALL(__select,       , __select(fd + 1, for_select(), NULL, NULL, &(struct timeval){0}))
+CALL(pselect,        , pselect(fd + 1, for_select(), NULL, NULL, &no_time, NULL))
+CALL(epoll_wait,     watch(), epoll_wait(made, events, 1, 0))
+CALL(epoll_pwait,    watch(), epoll_pwait(made, events, 1, 0, NULL))
+CALL(epoll_pwait2,   watch(), epoll_pwait2(made, events, 1, &no_time, NULL))
+
 CALL(setsockopt,     , setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &option, option_size))
+CALL(getpeername,    , getpeername(fd, (struct sockaddr *)&peer, &peer_size) * 1000 + peer.sin_family)
 CALL(getsockopt,     , getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &option, &option_size))
 CALL(bind,           made = new_socket(), bind(made, any_port(), ADDRESS_SIZE))
 CALL(listen,         made = new_socket(), listen(made, 1))
@@ -448,6 +493,9 @@ CALL(dlmopen,        , dlmopen(LM_ID_BASE, "libm.so.6", RTLD_LAZY) != NULL)
 CALL(syscall_close,  receive(fd, true), syscall(SYS_close, fd))
 CALL(syscall_dup,    , made = (int)syscall(SYS_dup, fd))
 CALL(syscall_fcntl,  , syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC))
+CALL(epoll_wait_on_it, , epoll_wait(fd, events, 1, 0))
+CALL(epoll_pwait_on_it, , epoll_pwait(fd, events, 1, 0, NULL))
+CALL(epoll_pwait2_on_it, , epoll_pwait2(fd, events, 1, &no_time, NULL))
 CALL(accept_on_it,   , accept(fd, NULL, NULL))
 CALL(accept4_on_it,  , accept4(fd, NULL, NULL, 0))
 CALL(openat_in_it,   , openat(fd, "name", O_RDONLY))
@@ -457,7 +505,8 @@ CALL(no_connection,  made = (int)RAW3(socket, AF_UNIX, SOCK_DGRAM, 0), close(mad
 CALL(bad_number,     , close(-1))
 
 #define MORE_CALLS(ROW) \
-	ROW(syscall_close) ROW(syscall_dup) ROW(syscall_fcntl) ROW(accept_on_it) \
+	ROW(syscall_close) ROW(syscall_dup) ROW(syscall_fcntl) ROW(epoll_wait_on_it) \
+	ROW(epoll_pwait_on_it) ROW(epoll_pwait2_on_it) ROW(accept_on_it) \
 	ROW(accept4_on_it) ROW(openat_in_it) ROW(signalfd_of_it) ROW(setns_to_it) \
 	ROW(no_connection) ROW(bad_number)
 
