@@ -177,7 +177,9 @@ static void forget_if_lost(const struct renewal *renewal)
 	struct connection *old = renewal->call.connection;
 	struct connection *successor = atomic_load(&old->successor);
 
-	if (!successor || renewal->pool->os->now_ms() < successor->created_ms + LOST_MS)
+	/* One that was left is not: take_left(). */
+	if (!successor || atomic_load(&old->renewer) == RENEWER_LEFT ||
+		renewal->pool->os->now_ms() < successor->created_ms + LOST_MS)
 		return;
 	succession_make_way(renewal->pool, successor, atomic_load(&successor->hidden));
 	/* In the midst of something it is not lost. */
