@@ -80,14 +80,8 @@ int close(int fd)
 
 INTERPOSED_AS(close, __close);
 
-int shutdown(int fd, int how)
+COLD static int shutdown_tracked(struct call call, int fd, int how)
 {
-	struct call call = fdtable_enter(fd);
-
-	if (call.hidden)
-		return process_bad_descriptor();
-	if (!call.connection)
-		return libc()->shutdown(fd, how);
 	bool at_risk = is_at_risk(call);
 	/* Half closed, it may still be renewed, and that knows of this from here on. */
 	if (how == SHUT_WR && connection_state(call.connection) == CONNECTION_LIVE)
@@ -115,6 +109,15 @@ int shutdown(int fd, int how)
 	}
 	process_leave(call, false);
 	return woken ? 0 : (int)result;
+}
+
+int shutdown(int fd, int how)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	return call.connection ? shutdown_tracked(call, fd, how) : libc()->shutdown(fd, how);
 }
 
 /* ---- stdio ---- */

@@ -188,8 +188,8 @@ int epoll_pwait(int epfd, struct epoll_event *events, int most, int timeout, con
 	return without_hidden(epfd, result);
 }
 
-int epoll_pwait2(int epfd, struct epoll_event *events, int most, const struct timespec *timeout,
-	const sigset_t *mask)
+COLD int epoll_pwait2(int epfd, struct epoll_event *events, int most,
+	const struct timespec *timeout, const sigset_t *mask)
 {
 	struct waiting waiting = begin(timeout);
 

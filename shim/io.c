@@ -38,15 +38,21 @@ COLD static void moved(
 	process_leave(call, total > 0 && note_moved(call, direction, vector, (size_t)total));
 }
 
-/* Is a call that received so much into a buffer of the program's to be made again? */
-static inline bool again(struct call *call, int fd, int flags, const void *buf, ssize_t *result)
+COLD static bool again_at_risk(
+	struct call *call, int fd, int flags, const void *buf, ssize_t *result)
 {
 	const struct iovec vector = {
 		.iov_base = (void *)buf,
 		.iov_len = *result > 0 ? (size_t)*result : 0,
 	};
 
-	return renewed_after_receiving(call, fd, flags, &vector, result);
+	return renewal_after_receiving(call, fd, flags, &vector, result);
+}
+
+/* Is a call that received so much into a buffer of the program's to be made again? */
+static inline bool again(struct call *call, int fd, int flags, const void *buf, ssize_t *result)
+{
+	return may_be_made_again(*call) && again_at_risk(call, fd, flags, buf, result);
 }
 
 COLD static void received(struct call call, const void *buf, ssize_t len, int flags)
@@ -191,7 +197,7 @@ ssize_t recv(int fd, void *buf, size_t len, int flags)
 	return result;
 }
 
-ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+COLD ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 {
 	struct call call = fdtable_enter(fd);
 
@@ -222,7 +228,7 @@ ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struct socka
 	return result;
 }
 
-ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int flags,
+COLD ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t len, size_t room, int flags,
 	struct sockaddr *restrict from, socklen_t *restrict from_len)
 {
 	struct call call = fdtable_enter(fd);
@@ -284,7 +290,8 @@ COLD static bool renewed_after_message(
 	return again;
 }
 
-int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+COLD int recvmmsg(
+	int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
 {
 	static const struct places unseen = {.known = false};
 	struct call call = fdtable_enter(fd);
@@ -437,7 +444,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	return result;
 }
 
-int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+COLD int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
 	struct call call = fdtable_enter(fd);
 
@@ -489,7 +496,8 @@ ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 	return result;
 }
 
-ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
+COLD ssize_t splice(
+	int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
 {
 	struct call from = fdtable_enter(in), to = fdtable_enter(out);
 	bool may_send = !is_at_risk(to) || renewal_before_sending(&to, out);

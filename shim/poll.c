@@ -177,14 +177,14 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, cons
 
 /* Those that are built with _FORTIFY_SOURCE end the program where there is not room for so many. */
 
-int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room)
+COLD int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room)
 {
 	if (connection_any_at_risk() && count <= room / sizeof(*fds))
 		return poll_at_risk(fds, count, timeout);
 	return without_hidden(fds, count, libc()->__poll_chk(fds, count, timeout, room));
 }
 
-int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+COLD int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 	const sigset_t *mask, size_t room)
 {
 	if (connection_any_at_risk() && count <= room / sizeof(*fds))

@@ -153,16 +153,11 @@ COLD static int name_peer(
 	return 0;
 }
 
-int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict len)
+COLD static int name_tracked_peer(
+	struct call call, int fd, struct sockaddr *address, socklen_t *len, int result)
 {
-	struct call call = fdtable_enter(fd);
-
-	if (call.hidden)
-		return process_bad_descriptor();
-	int result = libc()->getpeername(fd, address, len);
-	if (!call.connection)
-		return result;
 	bool connects = call.connection->predecessor && !atomic_load(&call.connection->opened);
+
 	if (result < 0 && errno == ENOTCONN && (is_at_risk(call) || connects) &&
 		proof_cookie(&real_os, fd) == call.connection->cookie) {
 		errno = call.saved_errno;
@@ -170,6 +165,16 @@ int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict l
 	}
 	process_leave(call, false);
 	return result;
+}
+
+int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict len)
+{
+	struct call call = fdtable_enter(fd);
+
+	if (call.hidden)
+		return process_bad_descriptor();
+	int result = libc()->getpeername(fd, address, len);
+	return call.connection ? name_tracked_peer(call, fd, address, len, result) : result;
 }
 
 int ioctl(int fd, unsigned long request, ...)
