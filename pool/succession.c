@@ -419,8 +419,10 @@ static int wait_for_server(struct renewal *renewal, int number)
 	renewal->signals = os->block_signals();
 	/* Shut down meanwhile, it has waited in vain. */
 	if (!is_there(renewal) || !take_back(os, successor) ||
-		connection_refused(renewal->call.connection))
+		connection_refused(renewal->call.connection)) {
+		renewal->is_left = false;
 		return -ECANCELED;
+	}
 	return error;
 }
 
