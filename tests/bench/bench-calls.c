@@ -1,5 +1,6 @@
 /* What a call costs, in nanoseconds: run without and with the library by scripts/bench. Prints a
- * line per measurement: its name and the nanoseconds of one round.
+ * line per measurement: its name and the nanoseconds of one round. With a number N it makes an Nth
+ * of the rounds.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -72,6 +73,28 @@ static void read_file(void)
 	check(read(fd, &byte, 1) != 1, "read");
 }
 
+static void write_file(void)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = open("/dev/null", O_WRONLY);
+	check(write(fd, "", 1) != 1, "write");
+}
+
+/* A byte that stays where it is. */
+static void recv_unix(void)
+{
+	static int pair[2];
+	char byte;
+
+	if (!pair[0]) {
+		check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0, "socketpair");
+		check(send(pair[1], "", 1, 0) != 1, "send");
+	}
+	check(recv(pair[0], &byte, 1, MSG_PEEK) != 1, "recv");
+}
+
 static void close_file(void)
 {
 	int fd = open("/dev/null", O_RDONLY);
@@ -103,7 +126,7 @@ static void connect_exchange_and_close(void)
 	close(fd);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
@@ -111,20 +134,26 @@ int main(void)
 		int rounds;
 	} measurements[] = {
 		{"read-file", read_file, 1000000},
+		{"write-file", write_file, 1000000},
+		{"recv-unix", recv_unix, 500000},
 		{"open-close-file", close_file, 300000},
 		{"close-bad-number", close_bad_number, 1000000},
 		{"socket-connect-close", connect_and_close, 3000},
 		{"socket-connect-exchange-close", connect_exchange_and_close, 5000},
 	};
 
+	int share = argc > 1 ? atoi(argv[1]) : 1;
+
+	if (argc > 2 || share < 1 || share > 1000)
+		errx(2, "usage: bench-calls [N]");
 	start_server();
 	for (size_t i = 0; i < sizeof(measurements) / sizeof(measurements[0]); i++) {
 		measurements[i].round();
+		int rounds = measurements[i].rounds / share;
 		double start = now_ns();
-		for (int round = 0; round < measurements[i].rounds; round++)
+		for (int round = 0; round < rounds; round++)
 			measurements[i].round();
-		printf("%s %.1f\n", measurements[i].name,
-			(now_ns() - start) / measurements[i].rounds);
+		printf("%s %.1f\n", measurements[i].name, (now_ns() - start) / rounds);
 	}
 	return 0;
 }

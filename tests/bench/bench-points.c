@@ -1,13 +1,19 @@
-/* What a connection to one of many places costs, in nanoseconds: COUNT. Exchanges something with
- * each of COUNT addresses of one server, each on a connection of its own, and then connects to
- * them and closes. Prints a line per measurement: its name and the nanoseconds of one round; and
- * how many connections the server has seen in all.
+/* What a reused connection costs among many that are parked: COUNT ROUNDS WHERE. Exchanges
+ * something on COUNT connections, and then connects and closes, ROUNDS times. WHERE is
+ *
+ *      apart           each to an address of its own, of one server, one after the other
+ *      together        all to one address, and all at the same time
+ *
+ * Prints a line per measurement: its name and the nanoseconds of one round; and how many bytes of
+ * memory this process has to itself when all are parked, and how many connections the server has
+ * seen in all.
  */
 #include <arpa/inet.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -17,11 +23,9 @@
 
 #include "tests/bench/bench.h"
 
-#define ROUNDS 20000
-
 static struct sockaddr_in server = {.sin_family = AF_INET};
 static _Atomic int *accepted;
-static int count;
+static int count, rounds, together;
 
 /* ---- the server, a process of its own ---- */
 
@@ -90,26 +94,41 @@ static pid_t start_server(void)
 
 /* ---- the client ---- */
 
-/* To address NUMBER of the server: 127.1.0.0 and those that follow. */
+/* To address NUMBER of the server: 127.1.0.0 and those that follow, if there are more. */
 static int open_connection(int number)
 {
 	struct sockaddr_in address = server;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	address.sin_addr.s_addr = htonl(0x7f010000 + (unsigned)number);
+	address.sin_addr.s_addr = htonl(0x7f010000 + (together ? 0 : (unsigned)number));
 	check(fd < 0, "socket");
 	check(connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0, "connect");
 	return fd;
 }
 
-static void exchange_with(int number)
+static int exchange_with(int number)
 {
 	char response[sizeof(RESPONSE)];
 	int fd = open_connection(number);
 
 	check(send(fd, REQUEST, sizeof(REQUEST) - 1, MSG_NOSIGNAL) < 0, "send");
 	check(recv(fd, response, sizeof(RESPONSE) - 1, MSG_WAITALL) < 0, "recv");
-	close(fd);
+	return fd;
+}
+
+static void park_all(void)
+{
+	int *open = calloc((size_t)count, sizeof(*open));
+
+	check(!open, "calloc");
+	for (int number = 0; number < count; number++) {
+		open[number] = exchange_with(number);
+		if (!together)
+			close(open[number]);
+	}
+	for (int number = 0; together && number < count; number++)
+		close(open[number]);
+	free(open);
 }
 
 static int same_one(int round)
@@ -128,19 +147,37 @@ static void measure(const char *name, int (*choose)(int))
 	for (int round = 0; round < count; round++)
 		close(open_connection(choose(round)));
 	double start = now_ns();
-	for (int round = 0; round < ROUNDS; round++)
+	for (int round = 0; round < rounds; round++)
 		close(open_connection(choose(round)));
-	printf("%s %.1f\n", name, (now_ns() - start) / ROUNDS);
+	printf("%s %.1f\n", name, (now_ns() - start) / rounds);
+}
+
+/* Bytes; of what has been written to. */
+static long private_memory(void)
+{
+	char line[256];
+	long kib = 0, size;
+	FILE *file = fopen("/proc/self/smaps_rollup", "re");
+
+	check(!file, "/proc/self/smaps_rollup");
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "Private_Dirty: %ld kB", &size) == 1)
+			kib += size;
+	fclose(file);
+	return kib * 1024;
 }
 
 int main(int argc, char **argv)
 {
-	count = argc == 2 ? atoi(argv[1]) : 0;
-	if (count < 1 || count > 65536)
-		errx(2, "usage: bench-points COUNT");
+	count = argc == 4 ? atoi(argv[1]) : 0;
+	rounds = argc == 4 ? atoi(argv[2]) : 0;
+	together = argc == 4 && strcmp(argv[3], "together") == 0;
+	if (count < 1 || count > 65536 || rounds < 1 ||
+		(!together && strcmp(argv[3], "apart") != 0))
+		errx(2, "usage: bench-points COUNT ROUNDS apart|together");
 	pid_t child = start_server();
-	for (int number = 0; number < count; number++)
-		exchange_with(number);
+	park_all();
+	printf("private %ld\n", private_memory());
 	measure("points-same", same_one);
 	measure("points-in-turn", each_in_turn);
 	printf("connections %d\n", atomic_load(accepted));

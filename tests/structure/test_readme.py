@@ -111,9 +111,14 @@ def it_installs(command, workshop):
     assert succeeds(f'{sppool} library').startswith(workshop.directory)
 
 
-def bench_prints(command, _workshop):
-    output = succeeds(f'{command} --runs 1 --batches 2 --points 100 --build {BUILD}')
+def bench_prints(command, workshop):
+    """What each part of it measures is test_bench's."""
+    few = '--runs 1 --seconds 0.02 --batches 2 --points 100 --requests 5'
+    output = succeeds(f'{command} --quick {few} --output {workshop.directory} --build {BUILD}')
     assert 'read-file' in output, output
+    assert re.search(r'^  4 threads  libsppool +[0-9]', output, re.MULTILINE), output
+    for name in 'bench.txt', 'bench.json', 'contest.svg':
+        assert os.path.getsize(workshop.path(name)), name
     assert re.search(r'^first-byte: .*\n  SP_REPLAY=0 .*\n  SP_REPLAY=1 .*\n  added .*\n  ratio +[0-9.]+ ',
                      output, re.MULTILINE), output
     ratios = re.findall(r'^points-.*\n  10 .*\n  100 .*\n  ratio +[0-9.]+ ', output, re.MULTILINE)

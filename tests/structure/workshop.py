@@ -69,11 +69,17 @@ def options_of(help_text):
     return {first or second for first, second in named}
 
 
+class Skip(Exception):
+    """Raised by a test that cannot be run here, with the reason."""
+
+
 def error_of(test):
     """What goes wrong in the test, or None."""
     with tempfile.TemporaryDirectory() as directory:
         try:
             test(Workshop(directory))
+        except Skip:
+            raise
         except Exception as error:  # whatever it is, the next test is run
             return f'{type(error).__name__}: {error}'
     return None
@@ -89,7 +95,11 @@ def run_tests(tests, needs):
         if test in needs and not shutil.which(needs[test]):
             print(f'ok {number} - {name} # SKIP {needs[test]} is not installed')
             continue
-        error = error_of(test)
+        try:
+            error = error_of(test)
+        except Skip as why:
+            print(f'ok {number} - {name} # SKIP {why}')
+            continue
         failed = failed or error is not None
         print(f'{"ok" if error is None else "not ok"} {number} - {name}')
         if error:
