@@ -8,8 +8,10 @@ REFUSED = {
             'limit on size), or the server closed before it had answered, nothing can be done.',
     'unused': 'Nothing needs to be done: most often that was a probe, to see whether the port is '
               'open.',
-    'unknown_protocol': 'HTTP/1.x is recognised by itself. If what is spoken there keeps no login '
-                        'and no other state, a rule proto=raw (SP_RULES) lets it be pooled.',
+    'unknown_protocol': 'HTTP/1.x, redis and memcached are recognised by themselves. If what is '
+                        'spoken there is redis or memcached all the same, a rule proto=resp or '
+                        'proto=memcached (SP_RULES) says so. Only if it keeps no login and no '
+                        'other state, a rule proto=raw lets it be pooled.',
     'tls': 'Let the program speak plain HTTP to a proxy on the same machine that speaks TLS to the '
            'server (stunnel, HAProxy, nginx) and keeps its connections.',
     'server_first': 'Nothing can be done: a server that greets each new connection (SMTP, FTP, '
@@ -22,23 +24,36 @@ REFUSED = {
     'until_eof': 'Let the server send Content-Length or chunks; many do for HTTP/1.1 only.',
     'length': 'One side sends lengths that contradict each other. Mend that: others may read them '
               'otherwise than you do.',
-    'malformed': 'One side sends what HTTP/1.x does not allow; tcpdump shows what.',
+    'malformed': 'One side sends what the protocol does not allow (HTTP/1.x, redis, memcached), or a rule '
+                 'names another one; tcpdump shows what.',
     'early_response': 'The server answers before it has the whole request, often with an error: '
                       'see its log.',
     'unsolicited': 'The server sends what nobody asked for, often an error before it closes: see '
                    'its log.',
     'tunnel': 'Nothing can be done: what goes through a tunnel is not known.',
-    'authenticated': 'Nothing can be done with NTLM and Negotiate; passwords and tokens that are '
+    'authenticated': 'Nothing can be done with NTLM, Negotiate and SASL; memcached: let a get come first; passwords and tokens that are '
                      'sent with each request do not bind the connection.',
     'request_timeout': 'See why the server gave up waiting for the request (408), or was the wrong '
                        'one for it (421).',
     'unseen': 'See whether the program has a setting that makes it send files without sendfile() '
               'or splice().',
 
+    # redis and memcached
+    'state': 'Let the program do without what it leaves on the connection (CLIENT SETINFO of newer '
+             'clients of redis, for one). What the server can undo (RESET of redis 6.2 and later) does '
+             'not count here.',
+    'unknown_command': 'Nothing can be done, unless the program can do without the command, one of a '
+                       'module for example.',
+    'server_error': 'See the server, and what leads to it: after -READONLY, -LOADING or too many clients a '
+                    'new connection is made, as it may lead to another one.',
+    'said_goodbye': 'See that SP_DEFER_QUIT is not 0. Where the program does anything else '
+                    'before close(), or waits for the answer, nothing can be done.',
+
     # what the program did with the socket
     'not_connected': 'Nothing needs to be done here. If the program should have been connected, '
                      'see why that failed.',
-    'shutdown': 'Nothing can be done: the server has been told that this connection ends.',
+    'shutdown': 'See that SP_DEFER_SHUTDOWN is not 0. Where the program does anything else '
+                'between shutdown() and close(), nothing can be done.',
     'duplicated': 'Nothing can be done: whoever holds the other descriptor may go on using it.',
     'forked': 'Connections that are open while the program starts another one are lost. See '
               'whether it can start its helpers first, or fewer of them.',
@@ -93,6 +108,8 @@ DISCARDED = {
             'timeout, or set SP_MAX_IDLE_MS below it.',
     'unsolicited': 'The server says something before it closes an idle connection (408, for one). '
                    'Set SP_MAX_IDLE_MS below its keep-alive timeout.',
+    'not_reset': 'The server is older than redis 6.2 (memcached: 1.6), does not allow RESET, or '
+                 'closed; or a message was still on its way. Let the program do without SELECT, AUTH and the like.',
     'ledger': 'Something else used the parked connection: does the program duplicate descriptors '
               'by calls of its own making?',
     'identity': 'Something closed or replaced the hidden descriptor: does the program close all '

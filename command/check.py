@@ -23,8 +23,9 @@ Reads PROGRAM, the interpreter that its #! line names, and the libraries that it
 and says what stands in the library's way. Nothing of PROGRAM is executed. The last line is the
 verdict:
 
-  can help                       what it sends as plain HTTP/1.x may share connections
-  can help for plain HTTP only   it also has a TLS library, whose connections are left alone
+  can help                       what it says to HTTP/1.x, redis and memcached servers may share
+                                 connections
+  can help without TLS only      it also has a TLS library, whose connections are left alone
   can help if ...                what it is linked with does not connect; what it loads later may
   not likely to help: ...        programs like this one are known not to gain
   cannot help: ...
@@ -64,14 +65,12 @@ OWN_POOL = 'it keeps its connections itself for as long as it runs'
 PROGRAMS = (
     (r'php.*', 'PHP loads its extensions with RTLD_DEEPBIND, out of sight: SP_SEE_PLUGINS=1 makes '
                'their connections visible', False),
-    (r'java', 'Java calls shutdown() before it closes a socket, and keeps its HTTP connections '
-              'itself until it ends', True),
-    (r'node|nodejs', 'node keeps its connections itself, and calls shutdown() before it closes one',
-     True),
-    (r'aria2c|h2load', 'it calls shutdown() before close()', True),
+    (r'java', 'Java keeps its HTTP connections itself until it ends; its plain sockets gain', False),
+    (r'node|nodejs', 'node keeps its HTTP connections itself; sockets that a program destroys gain',
+     False),
     (r'ab|lynx|w3m', 'it asks for HTTP/1.0, without keep-alive', True),
     (r'siege', 'it says Connection: close, unless its settings say otherwise', True),
-    (r'curl|wget|git|git-remote-https?|wrk|elinks|links', OWN_POOL, True),
+    (r'curl|wget|git|git-remote-https?|wrk|elinks|links|aria2c', OWN_POOL, True),
     (r'(r?ba|da|z|k|mk|a)?sh[\d.]*|fish|busybox',
      'the connections of a shell script are those of the programs that it runs, and each of those '
      'has a pool of its own: check them', True),
@@ -209,7 +208,7 @@ def verdict(found, report):
     if unlikely:
         return f'not likely to help: {known}', False
     if report['connects']:
-        return ('can help for plain HTTP only' if report['tls'] else 'can help'), True
+        return ('can help without TLS only' if report['tls'] else 'can help'), True
     if loads_more(found.objects):
         return 'can help if what it loads while it runs makes connections', True
     reason = f'neither {it} nor a library of it makes connections to other hosts'

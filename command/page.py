@@ -40,7 +40,7 @@ REQUEST = struct.Struct(f'=2I{REQUEST_SIZE}s')
 ANSWER = struct.Struct('=Ii192s')
 
 # The words of the setting proto, as enum proto counts them
-PROTOCOLS = ('auto', 'http', 'raw')
+PROTOCOLS = ('auto', 'http', 'raw', 'resp', 'memcached')
 
 SIZE_MAX = 1 << 24
 WORDS_MAX = 1000  # in each of the lists

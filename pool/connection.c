@@ -8,6 +8,7 @@
 #define CALLS      0xffffULL
 #define CLAIMED    (1ULL << 16) /* one call, or close(), has it for itself */
 #define CONNECTING (1ULL << 17) /* with CLAIMED: connect() is at work on its number */
+#define DEFERRED   (1ULL << 18) /* something is held back: pool/deferral.h */
 #define ORPHANED   (1ULL << 19) /* with CLAIMED: it has ended; who has it gives it back */
 #define CLOSING    (1ULL << 20) /* with CLAIMED: by close() */
 #define WANTING    (1ULL << 21) /* the lowest bit of how many calls want it renewed */
@@ -182,6 +183,39 @@ bool connection_force_renewal(struct call call)
 	return begin_renewal(call, true);
 }
 
+bool connection_defer(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	while (generation_of(use) == call.generation && (use & CALLS) == 1 && !(use & ORPHANED))
+		if (change_use(call.connection, &use, (use & ~CLAIMED) | DEFERRED))
+			return true;
+	return false;
+}
+
+bool connection_is_deferred(struct call call)
+{
+	uint64_t use = load_use(call.connection);
+
+	return generation_of(use) == call.generation && use & DEFERRED && !(use & CLOSING);
+}
+
+bool connection_begin_carrying_out(struct call call, bool *claimed)
+{
+	const bool forced = !*claimed;
+	uint64_t use = load_use(call.connection);
+
+	while (generation_of(use) == call.generation && use & DEFERRED && !(use & CLOSING)) {
+		*claimed = !(use & CLAIMED);
+		if (!*claimed && !forced)
+			return false;
+		uint64_t to = *claimed ? use | CLAIMED | CONNECTING : use;
+		if (change_use(call.connection, &use, to & ~DEFERRED))
+			return true;
+	}
+	return false;
+}
+
 bool connection_succeeds(const struct connection *connection, struct call call)
 {
 	return connection->predecessor == call.connection &&
@@ -290,6 +324,7 @@ void connection_reset(
 	atomic_store_explicit(&connection->hidden, -1, memory_order_relaxed);
 	connection_set_risk(connection, RISK_NONE);
 	atomic_store_explicit(&connection->half_closed, false, memory_order_relaxed);
+	connection->half_why = 0;
 	atomic_store_explicit(&connection->failure_known, false, memory_order_relaxed);
 	atomic_store_explicit(&connection->order_unknown, false, memory_order_relaxed);
 	atomic_store_explicit(&connection->successor, NULL, memory_order_relaxed);
@@ -313,7 +348,9 @@ void connection_reset(
 	connection->watches.count = 0;
 	connection->options.count = 0;
 	connection->options.lends_nodelay = false;
+	connection->deferred = 0;
 	connection->tracker = NULL;
+	connection->resetting = NULL;
 	memset(connection->tracker_state, 0, sizeof(connection->tracker_state));
 	atomic_store_explicit(&connection->state, CONNECTION_FRESH, memory_order_release);
 }
@@ -498,7 +535,7 @@ enum refusal connection_verdict(const struct connection *connection, uint32_t fo
 	if (refusal != REFUSED_NOT)
 		return refusal;
 	if (atomic_load_explicit(&connection->half_closed, memory_order_relaxed))
-		return REFUSED_SHUTDOWN;
+		return connection->half_why ? (enum refusal)connection->half_why : REFUSED_SHUTDOWN;
 	if (connection_state(connection) != CONNECTION_LIVE)
 		return REFUSED_NOT_CONNECTED;
 	if (connection->fork_epoch != fork_epoch)

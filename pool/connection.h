@@ -63,6 +63,7 @@ struct connection {
 	_Atomic int hidden;          /* our number while parked, else -1 */
 	_Atomic uint8_t risk;        /* enum risk, of this use */
 	_Atomic bool half_closed;    /* by the program: shutdown(SHUT_WR) */
+	_Atomic uint8_t half_why;    /* enum refusal: why that was not held back; 0: SHUTDOWN */
 	_Atomic bool order_unknown;  /* something was received while another call was under way */
 	_Atomic bool failure_known;  /* that it has died is learned, or was our own doing */
 	_Atomic bool result_pending; /* a second connect() is still to be answered with 0 */
@@ -79,6 +80,7 @@ struct connection {
 	_Atomic uint64_t cookie;         /* SO_COOKIE of its socket; 0: not known */
 	_Atomic uint64_t sent, received; /* the ledger: bytes that moved through the library */
 	_Atomic uint64_t sent_before;    /* of sent: in earlier uses */
+	uint32_t looked_at;              /* by which wish of pool_take(), while PARKED */
 	uint32_t idle_ms;                /* for which it was parked before this use */
 	uint32_t keeps_ms;               /* what its server announced; 0: nothing */
 
@@ -113,7 +115,13 @@ struct connection {
 	struct watches watches;
 	struct options options;
 
-	const struct tracker *tracker; /* NULL: not known yet */
+	/* What is held back, and the goodbye of it: pool/deferral.h */
+	uint8_t deferred, goodbye_len;
+	uint8_t goodbye[GOODBYE_MAX];
+
+	_Atomic(const struct tracker *) tracker; /* NULL: not known yet */
+	/* What its server was asked for, and has not answered yet, while PARKED: pool/reset.h */
+	const struct tracker_reset *resetting;
 	uint8_t prefix[TRACKER_PREFIX_MAX];
 	_Alignas(8) uint8_t tracker_state[TRACKER_STATE_MAX];
 };
@@ -164,6 +172,17 @@ bool connection_begin_renewal(struct call call);
 /* The same of one that has ended, so that every call under way has returned: what is still counted
  * was jumped out of, or is one that this very call has interrupted. */
 bool connection_force_renewal(struct call call);
+
+/* Something is held back from here on (pool/deferral.h). The caller has claimed it, and has not any
+ * more; false, and it still has, if another call is under way, or it has ended. */
+bool connection_defer(struct call call);
+bool connection_is_deferred(struct call call);
+
+/* Nothing is held back any more: the caller is about to do it, with the connection as after
+ * _begin_connect(). false if somebody has claimed it, unless *claimed is false: then the caller
+ * does it all the same, and *claimed says whether it has it; or if close() has, or nothing is held
+ * back. */
+bool connection_begin_carrying_out(struct call call, bool *claimed);
 
 /* Did this connection take the place of the one that the call was on? */
 bool connection_succeeds(const struct connection *connection, struct call call);
@@ -239,6 +258,15 @@ static inline enum risk connection_risk(const struct connection *connection)
 }
 
 void connection_set_risk(struct connection *connection, enum risk risk);
+
+/* May so many bytes be a goodbye? */
+static inline bool connection_may_say_goodbye(const struct connection *connection, size_t len)
+{
+	const struct tracker *tracker =
+		atomic_load_explicit(&connection->tracker, memory_order_relaxed);
+
+	return tracker && len <= GOODBYE_MAX && tracker->goodbye_lens >> len & 1;
+}
 
 /* How many connections of the process are at risk: while none is, the calls that wait have nothing
  * to look for. */

@@ -5,7 +5,9 @@
 #include <limits.h>
 #include <utlist.h>
 
+#include "pool/deferral.h"
 #include "pool/proof.h"
+#include "pool/reset.h"
 #include "pool/succession.h"
 #include "pool/turn.h"
 
@@ -190,7 +192,9 @@ void pool_expire_locked(struct pool *pool, uint64_t now, struct connection **doo
 	}
 }
 
-/* Takes a parked connection out of the pool, if it is parked on this hidden number. */
+/* Takes a parked connection out of the pool, if it is parked on this hidden number. What was heard
+ * of one that is being reset may be the answer, which was not asked for when it was heard: only who
+ * evicts it takes that one. */
 static bool unpark(struct pool *pool, struct connection *connection, int hidden, enum discard why)
 {
 	uint64_t now = pool->os->now_ms();
@@ -198,7 +202,8 @@ static bool unpark(struct pool *pool, struct connection *connection, int hidden,
 	if (!pool_enter(pool))
 		return false;
 	bool parked = connection_state(connection) == CONNECTION_PARKED &&
-		      connection_hides(connection, hidden);
+		      connection_hides(connection, hidden) &&
+		      (why == DISCARDED_DROPPED || !connection->resetting);
 	if (parked) {
 		pool_learn(pool, connection->point, pool_idle_ms(connection, now), why, now);
 		service_point_discards(connection->point, why);
@@ -281,8 +286,45 @@ long pool_expire(struct pool *pool)
 	return soonest > now ? (long)(soonest - now) : 0;
 }
 
+/* Takes one out of the pool whose server has something to say, which may be that it is reset. */
+static bool unpark_resetting(struct pool *pool, struct connection *connection, int hidden)
+{
+	if (!pool_enter(pool))
+		return false;
+	bool parked = connection_state(connection) == CONNECTION_PARKED &&
+		      connection_hides(connection, hidden) && connection->resetting;
+	if (parked)
+		pool_unlink_locked(pool, connection);
+	pool_leave(pool);
+	return parked;
+}
+
+/* Its service point may be gone by now. */
+static void discard_unreset(struct pool *pool, struct connection *connection)
+{
+	if (pool_enter(pool)) {
+		struct service_point *point = service_points_peek(&pool->points, &connection->peer);
+		if (point) {
+			service_point_discards(point, DISCARDED_NOT_RESET);
+			status_note_locked(pool, point);
+		}
+		pool_leave(pool);
+	}
+	pool_discard(pool, connection, DISCARDED_NOT_RESET);
+}
+
 void pool_end_of(struct pool *pool, struct connection *connection, int hidden)
 {
+	/* Who finds no number waits for one that is out of the pool for a moment. */
+	atomic_fetch_add(&pool->on_the_way, 1);
+	bool resetting = unpark_resetting(pool, connection, hidden);
+	if (resetting && reset_look(pool, connection, NULL) == RESET_FAILED)
+		discard_unreset(pool, connection);
+	else if (resetting)
+		pool_park_again(pool, connection);
+	atomic_fetch_sub(&pool->on_the_way, 1);
+	if (resetting)
+		return;
 	/* If it is not its own any more, what is said of it does not matter. */
 	enum discard why = pool->os->peek(hidden) > 0 ? DISCARDED_UNSOLICITED : DISCARDED_DEAD;
 
@@ -331,7 +373,9 @@ void pool_change_credentials(struct pool *pool)
 
 void pool_turn_off(struct pool *pool)
 {
+	/* In this order, as nothing more is held back then. */
 	atomic_store(&pool->off, true);
+	deferral_carry_out_all(pool);
 	turn_end_all(pool);
 	pool_drop(pool);
 }

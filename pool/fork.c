@@ -3,11 +3,21 @@
 #include "pool/layout.h"
 #include "pool/pool_private.h"
 
+#include "pool/deferral.h"
 #include "pool/proof.h"
+
+/* A copy would keep the peer from hearing of a close(). */
+HOT static void carry_out_all(struct pool *pool)
+{
+	if (atomic_load(&deferral_count) > 0 && pool->os->may_act())
+		deferral_carry_out_all(pool);
+}
 
 HOT void pool_shared_descriptors(struct pool *pool)
 {
 	atomic_fetch_add_explicit(&pool->fork_epoch, 1, memory_order_seq_cst);
+	/* In this order, as nothing more is held back on what was open before. */
+	carry_out_all(pool);
 }
 
 HOT void pool_begin_copy(struct pool *pool)
@@ -26,9 +36,11 @@ HOT void pool_end_copy(struct pool *pool)
  * signal handler that interrupted the pool forks: such a child does without a pool. */
 LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_prepare_fork(struct pool *pool)
 {
+	/* Before the lock, under which no system call is made; whoever parks one in between finds
+	 * out. */
+	pool_shared_descriptors(pool);
 	bool locked = lock_acquire(&pool->lock, pool->os);
 
-	pool_shared_descriptors(pool);
 	if (locked)
 		atomic_store(&pool->fork_owner, pool->os->thread_id());
 }
@@ -36,13 +48,14 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_prepare_fork(struct pool
 LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_after_fork_in_parent(struct pool *pool)
 {
 	/* Once more, as the child has also what was opened after the first time. */
-	pool_shared_descriptors(pool);
+	atomic_fetch_add_explicit(&pool->fork_epoch, 1, memory_order_seq_cst);
 	/* Another thread may be forking at the same time, and hold it. */
 	uint32_t owner = atomic_load(&pool->fork_owner);
-	if (owner == 0 || owner != pool->os->thread_id())
-		return;
-	atomic_store(&pool->fork_owner, 0);
-	lock_release(&pool->lock, pool->os);
+	if (owner != 0 && owner == pool->os->thread_id()) {
+		atomic_store(&pool->fork_owner, 0);
+		lock_release(&pool->lock, pool->os);
+	}
+	carry_out_all(pool);
 }
 
 /* One connection as the child finds it. Its copy of a hidden number is closed: that says nothing to
@@ -58,6 +71,7 @@ static void inherit(struct pool *pool, struct connection *connection)
 			pool->os->lose(connection);
 	}
 	connection->point = NULL;
+	connection->deferred = 0;
 	atomic_store(&connection->successor, NULL);
 	atomic_store(&connection->renewer, 0);
 	connection->kept = NULL;
@@ -74,6 +88,7 @@ LOCK_ATTRIBUTE(no_thread_safety_analysis) HOT void pool_after_fork_in_child(stru
 
 	for (; connection; connection = connection->next_made)
 		inherit(pool, connection);
+	deferral_after_fork_in_child();
 	atomic_store(&pool->fork_owner, 0);
 	atomic_store(&pool->copies_under_way, 0);
 	atomic_store(&pool->on_the_way, 0);

@@ -90,8 +90,9 @@ struct pool_os {
 		int fd, const struct endpoint *peer, void (*abandon)(void *), void *what);
 	/* Without a signal; -ETIMEDOUT of a socket that takes nothing for so long. */
 	long (*send)(int fd, const void *data, size_t len, long timeout_ms);
-	int (*half_close)(int fd);
-	int (*shut_down)(int fd); /* both ways */
+	int (*shut_down)(int fd, int how); /* shutdown(2) */
+	/* What is there, without waiting; how much that was. */
+	long (*receive)(int fd, void *data, size_t len);
 	/* As peek(), of as many bytes as there are; how many that were. */
 	long (*look_ahead)(int fd, void *data, size_t len);
 	void (*yield)(void);

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <utlist.h>
 
+#include "pool/deferral.h"
 #include "pool/proof.h"
+#include "pool/reset.h"
 #include "pool/turn.h"
 
 static enum refusal check_settings(const struct pool *pool, const struct connection *connection)
@@ -118,6 +120,28 @@ static enum discard too_late(const struct connection *connection)
 	return is_beyond_limit(point) ? DISCARDED_LIMIT : DISCARD_COUNT;
 }
 
+static void keep_most_locked(struct pool *pool, struct connection **doomed) REQUIRES(pool->lock)
+{
+	if (pool->parked_count > atomic_load_explicit(&pool->parked_most, memory_order_relaxed))
+		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, doomed);
+}
+
+static void link_locked(struct pool *pool, struct connection *connection) REQUIRES(pool->lock)
+{
+	atomic_store_explicit(&connection->state, CONNECTION_PARKED, memory_order_relaxed);
+	connection->point->parked_count++;
+	pool->parked_count++;
+}
+
+/* It was found fit, and is not parked after all. Whoever has the file still, in a call or in a
+ * child, gets what was held back. */
+static void discard_instead(struct pool *pool, struct connection *connection, enum discard why)
+{
+	deferral_close(pool, connection,
+		atomic_load_explicit(&connection->hidden, memory_order_relaxed), false);
+	pool_discard(pool, connection, why);
+}
+
 /* The connection is on its hidden number only, and nobody's. */
 static void park(struct pool *pool, struct connection *connection)
 {
@@ -126,13 +150,13 @@ static void park(struct pool *pool, struct connection *connection)
 
 	connection->parked_ms = pool->os->now_ms();
 	if (!pool_enter(pool)) {
-		pool_discard(pool, connection, DISCARDED_DISTURBED);
+		discard_instead(pool, connection, DISCARDED_DISTURBED);
 		return;
 	}
 	/* A fork that came after the proofs has seen it on two numbers. */
 	if (connection->fork_epoch != pool_fork_epoch(pool) || atomic_load(&pool->off)) {
 		pool_leave(pool);
-		pool_discard(pool, connection, DISCARDED_DISTURBED);
+		discard_instead(pool, connection, DISCARDED_DISTURBED);
 		return;
 	}
 	status_note_locked(pool, point);
@@ -143,23 +167,21 @@ static void park(struct pool *pool, struct connection *connection)
 		connection->point = NULL;
 		turn_pass_on_locked(pool, point);
 		pool_leave(pool);
-		pool_discard(pool, connection, why);
+		discard_instead(pool, connection, why);
 		return;
 	}
 	note_protocol(connection);
+	deferral_forget(connection);
 	connection_set_risk(connection, RISK_NONE);
 	if (connection->tracker && connection->tracker->facts)
 		connection->keeps_ms =
 			connection->tracker->facts(connection->tracker_state).keeps_ms;
 	if (connection->keeps_ms > 0)
 		__atomic_store_n(&pool->points_differ, true, __ATOMIC_RELAXED);
-	atomic_store_explicit(&connection->state, CONNECTION_PARKED, memory_order_relaxed);
 	DL_PREPEND2(point->parked, connection, point_prev, point_next);
-	point->parked_count++;
 	DL_PREPEND(pool->parked, connection);
-	pool->parked_count++;
-	if (pool->parked_count > atomic_load_explicit(&pool->parked_most, memory_order_relaxed))
-		pool_doom_locked(pool, pool->parked->prev, DISCARDED_EVICTED, &doomed);
+	link_locked(pool, connection);
+	keep_most_locked(pool, &doomed);
 	turn_pass_on_locked(pool, point);
 	/* Last, as it may be this very service point that is recycled. */
 	pool_expire_locked(pool, connection->parked_ms, &doomed);
@@ -167,9 +189,57 @@ static void park(struct pool *pool, struct connection *connection)
 	pool_bury(pool, doomed);
 }
 
+/* Puts it where it was in the lists, which are in the order in which connections were parked. */
+static void link_again_locked(struct pool *pool, struct connection *connection) REQUIRES(pool->lock)
+{
+	struct connection *after;
+
+	DL_FOREACH2(connection->point->parked, after, point_next)
+	{
+		if (after->parked_ms <= connection->parked_ms)
+			break;
+	}
+	DL_PREPEND_ELEM2(connection->point->parked, after, connection, point_prev, point_next);
+	DL_FOREACH(pool->parked, after)
+	{
+		if (after->parked_ms <= connection->parked_ms)
+			break;
+	}
+	DL_PREPEND_ELEM(pool->parked, after, connection);
+	link_locked(pool, connection);
+}
+
+void pool_park_again(struct pool *pool, struct connection *connection)
+{
+	struct connection *doomed = NULL;
+	enum discard why = DISCARDED_DISTURBED;
+
+	if (pool_enter(pool)) {
+		if (!atomic_load(&pool->off))
+			connection->point = pool_find_point_locked(
+				pool, &connection->peer, pool->os->now_ms(), &doomed);
+		if (connection->point)
+			why = too_late(connection);
+		if (connection->point)
+			status_note_locked(pool, connection->point);
+		if (why == DISCARD_COUNT)
+			link_again_locked(pool, connection);
+		else if (connection->point)
+			service_point_discards(connection->point, why);
+		if (why != DISCARD_COUNT)
+			connection->point = NULL;
+		keep_most_locked(pool, &doomed);
+		pool_leave(pool);
+	}
+	pool_bury(pool, doomed);
+	if (why != DISCARD_COUNT)
+		pool_discard(pool, connection, why);
+}
+
 /* The connection was found fit, and has its hidden number. */
 static int close_and_park(struct pool *pool, struct connection *connection, int fd)
 {
+	deferral_close(pool, connection, fd, true);
 	connection_opened(connection);
 	stats_count(&pool->stats.parked);
 	pool_note(pool, connection, "parked", "");
@@ -177,18 +247,22 @@ static int close_and_park(struct pool *pool, struct connection *connection, int 
 	 * one on this connection, and found out. */
 	int result = pool->os->close(fd);
 	pool->os->forget(connection, fd);
-	if (connection_settle(connection))
+	if (!connection_settle(connection)) {
+		discard_instead(pool, connection, DISCARDED_DISTURBED);
+	} else if (!reset_ask(pool, connection)) {
+		service_point_discards(connection->point, DISCARDED_NOT_RESET);
+		pool_discard(pool, connection, DISCARDED_NOT_RESET);
+	} else
 		park(pool, connection);
-	else
-		pool_discard(pool, connection, DISCARDED_DISTURBED);
 	return result;
 }
 
-/* What there is against parking it before it has a hidden number. */
-static enum refusal judge(struct pool *pool, const struct connection *connection)
+enum refusal pool_judge(struct pool *pool, const struct connection *connection)
 {
 	enum refusal refusal = connection_verdict(connection, pool_fork_epoch(pool));
 
+	if (refusal == REFUSED_STATE && reset_helps(connection))
+		refusal = REFUSED_NOT;
 	if (refusal == REFUSED_NOT && atomic_load(&pool->copies_under_way) > 0)
 		refusal = REFUSED_FORKED;
 	if (refusal == REFUSED_FORKED && connection->credentials != pool_credentials(pool))
@@ -203,6 +277,7 @@ static int try_to_park(struct pool *pool, struct connection *connection, int fd)
 
 	if (refusal == REFUSED_NOT)
 		return close_and_park(pool, connection, fd);
+	deferral_close(pool, connection, fd, false);
 	give_up(pool, connection, fd, refusal);
 	return pool->os->close(fd);
 }
@@ -214,8 +289,9 @@ int pool_close_blocked(
 	struct pool *pool, struct connection *connection, int fd, uint64_t signals_before)
 {
 	status_serve(pool);
-	enum refusal refusal = judge(pool, connection);
+	enum refusal refusal = pool_judge(pool, connection);
 	if (refusal != REFUSED_NOT) {
+		deferral_close(pool, connection, fd, false);
 		give_up(pool, connection, fd, refusal);
 		pool->os->restore_signals(signals_before);
 		return pool->os->close(fd);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "pool/deferral.h"
 #include "pool/layout.h"
 #include "pool/pool_private.h"
 #include "pool/succession.h"
@@ -173,6 +174,7 @@ void pool_release(struct pool *pool, struct connection *connection)
 {
 	kept_drop(pool, connection);
 	succession_abandon(pool, connection);
+	deferral_forget(connection);
 	connection_end(connection);
 	connection->parked_ms = pool->os->now_ms();
 	if (pool_enter(pool)) {

@@ -56,6 +56,7 @@ struct pool {
 	struct woken woken;        /* when the lock is released */
 	unsigned parked_count;
 	bool points_differ;          /* not all service points have the same settings.idle_ms */
+	_Atomic uint32_t wishes;     /* calls of pool_take() */
 	_Atomic uint32_t fork_owner; /* thread_id of who holds it over a fork; 0: nobody */
 	uint64_t signals_before;     /* what the holder had blocked */
 	uint64_t now_ms;             /* about */

@@ -39,6 +39,12 @@ bool pool_lease_is_over(const struct connection *connection, uint64_t now);
 /* Takes a parked connection out of the pool's lists. */
 void pool_unlink_locked(struct pool *pool, struct connection *connection) REQUIRES(pool->lock);
 
+/* What there is against parking it before it has a hidden number. The caller has claimed it. */
+enum refusal pool_judge(struct pool *pool, const struct connection *connection);
+
+/* Parks one again that was taken out of the pool, and not used. */
+void pool_park_again(struct pool *pool, struct connection *connection);
+
 /* Moves a parked connection to a list of those that pool_bury() closes without the lock. */
 void pool_doom_locked(struct pool *pool, struct connection *connection, enum discard why,
 	struct connection **doomed) REQUIRES(pool->lock);

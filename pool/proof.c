@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <stddef.h>
 
+#include "pool/reset.h"
+
 /* The kernel's numbers: include/net/tcp_states.h, not exported where linux/tcp.h is used. */
 #define STATE_ESTABLISHED 1
 #define STATE_SYN_SENT    2
@@ -73,8 +75,10 @@ struct proof_flow proof_flow(const struct pool_os *os, const struct connection *
 	};
 }
 
+/* confirmed: the server has acknowledged all; else it is going to be asked for an answer, which
+ * will say so. */
 static enum refusal check_ledger(
-	const struct pool_os *os, const struct connection *connection, int fd)
+	const struct pool_os *os, const struct connection *connection, int fd, bool confirmed)
 {
 	struct tcp_info info;
 
@@ -85,8 +89,9 @@ static enum refusal check_ledger(
 	/* tcpi_bytes_acked counts the SYN as one: RFC 4898, tcpEStatsAppHCThruOctetsAcked, and
 	 * tcp_ack() in net/ipv4/tcp_input.c. */
 	bool balanced = info.tcpi_bytes_received == connection->received &&
-			info.tcpi_bytes_acked == connection->sent + 1;
-	bool settled = info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0;
+			(confirmed ? info.tcpi_bytes_acked == connection->sent + 1
+				   : proof_flow(os, connection, fd).all_sent_seen);
+	bool settled = !confirmed || (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0);
 	return balanced && settled ? REFUSED_NOT : REFUSED_LEDGER;
 }
 
@@ -98,7 +103,7 @@ enum refusal proof_before_parking(
 	int flags = os->get_status_flags(fd);
 	if (flags < 0 || flags & O_ASYNC)
 		return REFUSED_ASYNC_OWNER;
-	return check_ledger(os, connection, fd);
+	return check_ledger(os, connection, fd, !reset_helps(connection));
 }
 
 bool proof_before_reuse(
@@ -116,7 +121,7 @@ bool proof_before_reuse(
 		return false;
 	}
 	/* A second holder, that was made unseen, may have used it. */
-	if (check_ledger(os, connection, hidden) == REFUSED_NOT)
+	if (check_ledger(os, connection, hidden, true) == REFUSED_NOT)
 		return true;
 	*why = DISCARDED_LEDGER;
 	return false;

@@ -24,7 +24,8 @@
 struct known {
 	_Alignas(8) uint8_t state[TRACKER_STATE_MAX];
 	const struct tracker *tracker;
-	bool too_old; /* for a request that must not be repeated */
+	bool too_old;    /* for a request that must not be repeated */
+	bool prescribed; /* by a rule, whatever the first bytes look like */
 };
 
 static bool is_too_old(const struct connection *connection, uint64_t now)
@@ -51,6 +52,8 @@ static bool look_up(struct pool *pool, struct call call, struct known *known)
 	memcpy(known->state, connection->tracker_state, TRACKER_STATE_MAX);
 	known->tracker = connection->tracker;
 	known->too_old = is_too_old(connection, now);
+	known->prescribed =
+		connection->point && setting_of(&connection->point->settings.proto) != PROTO_AUTO;
 	if (connection_unclaim(call.connection))
 		pool_release(pool, call.connection);
 	return true;
@@ -93,6 +96,20 @@ enum misfit {
 	MISFIT_OLD, /* for a request that must not be repeated */
 };
 
+/* A server may tell protocols apart by the first bytes of a connection, so that what begins like
+ * another one needs a new connection. */
+static bool is_other_protocol(const struct known *known, const struct iovec *vector, size_t count)
+{
+	_Bool undecided;
+
+	if (!known->tracker || known->prescribed || count == 0 || vector->iov_len == 0)
+		return false;
+	const size_t len =
+		vector->iov_len < TRACKER_PREFIX_MAX ? vector->iov_len : TRACKER_PREFIX_MAX;
+	const struct tracker *tracker = tracker_for(vector->iov_base, len, &undecided);
+	return tracker && tracker != known->tracker;
+}
+
 /* Not inlined, as it needs a copy of what is known. */
 __attribute__((noinline)) static enum misfit fits(
 	struct pool *pool, struct call call, const struct iovec *vector, size_t count)
@@ -101,6 +118,9 @@ __attribute__((noinline)) static enum misfit fits(
 
 	if (!look_up(pool, call, &known))
 		return MISFIT_NONE;
+	if (connection_risk(call.connection) == RISK_UNUSED &&
+		is_other_protocol(&known, vector, count))
+		return MISFIT_OTHER_PROTOCOL;
 	for (size_t i = 0; known.tracker && i < count; i++)
 		known.tracker->sent(known.state, vector[i].iov_base, vector[i].iov_len);
 	const struct tracker_facts facts = facts_of(known.tracker, known.state);

@@ -16,6 +16,8 @@ static const char *const proto_words[] = {
 	[PROTO_AUTO] = "auto",
 	[PROTO_HTTP] = "http",
 	[PROTO_RAW] = "raw",
+	[PROTO_RESP] = "resp",
+	[PROTO_MEMCACHED] = "memcached",
 };
 
 #define PROTO_WORDS (sizeof(proto_words) / sizeof(proto_words[0]))

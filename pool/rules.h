@@ -5,8 +5,8 @@
  *
  * A rule is a pattern and one or more key=value; a semicolon or the end of the line ends it. A
  * comment begins where a word begins with #, and goes on to the end of the line, semicolons and
- * all. The keys are those of settings.inc, with its ranges; proto is auto, http or raw. A pattern
- * is one of these, a colon, and a port or *:
+ * all. The keys are those of settings.inc, with its ranges; proto is auto, http, raw, resp
+ * (redis) or memcached. A pattern is one of these, a colon, and a port or *:
  *
  *      www.contoso.com         this host name, in upper or lower case, with a dot at its end or not
  *      *.internal              every name below it, but not itself

@@ -34,6 +34,7 @@ struct service_point {
 	_Atomic(const char *) protocol; /* of the last one that was closed */
 	_Atomic uint64_t opened, reused;
 	struct learning learning;
+	_Atomic bool resets; /* its server has reset a connection */
 	_Atomic uint32_t discarded[DISCARD_COUNT], refused[REFUSAL_COUNT];
 
 	/* What others are shown of it: pool/status.h */

@@ -8,7 +8,9 @@
 enum proto {
 	PROTO_AUTO = 0, /* by the first bytes that the client sends */
 	PROTO_HTTP,
-	PROTO_RAW, /* no tracker: the user knows that its connections have no state */
+	PROTO_RAW, /* whatever it is: the user knows that its connections have no state */
+	PROTO_RESP,
+	PROTO_MEMCACHED,
 };
 
 /* What each service point has of its own. */

@@ -147,7 +147,7 @@ bool succession_shut_down(struct pool *pool, struct call call)
 	int hidden = successor ? atomic_load(&successor->hidden) : -1;
 	if (successor && connection_state(successor) == CONNECTION_DIALLING && hidden >= 0 &&
 		proof_cookie(pool->os, hidden) == successor->cookie)
-		done = pool->os->shut_down(hidden) == 0;
+		done = pool->os->shut_down(hidden, SHUT_RDWR) == 0;
 	if (connection_unclaim(call.connection))
 		pool_release(pool, call.connection);
 	return done;
@@ -486,7 +486,7 @@ static void end_old(struct renewal *renewal)
 	renewal->is_alive = false;
 	atomic_store(&old->failure_known, true);
 	if (proof_cookie(renewal->pool->os, renewal->fd) == old->cookie)
-		renewal->pool->os->shut_down(renewal->fd);
+		renewal->pool->os->shut_down(renewal->fd, SHUT_RDWR);
 }
 
 /* ---- the exchange ---- */
@@ -532,7 +532,7 @@ static bool catch_up(const struct renewal *renewal, int number)
 	watches_forget_closed(os, &successor->watches, renewal->fd);
 	if (!watches_hold(os, &successor->watches, renewal->fd))
 		return false;
-	return !successor->half_closed || os->half_close(number) == 0;
+	return !successor->half_closed || os->shut_down(number, SHUT_WR) == 0;
 }
 
 /* The successor is what the old one was, to the service point and to the program. */

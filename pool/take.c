@@ -8,7 +8,19 @@
 #include <utlist.h>
 
 #include "pool/proof.h"
+#include "pool/reset.h"
 #include "pool/turn.h"
+
+/* Of those whose answers are not there; where the oldest is never answered, others may be. */
+#define RESETTING_MOST 4
+
+/* What fresh may be given. */
+struct wish {
+	bool reuse;         /* another connection in the place of its socket */
+	bool may_wait;      /* for its turn */
+	unsigned resetting; /* so many at most of those that are being reset are looked at */
+	uint32_t serial;    /* of this wish, by which those that were are known */
+};
 
 struct service_point *pool_find_point_locked(struct pool *pool, const struct endpoint *endpoint,
 	uint64_t now, struct connection **doomed)
@@ -27,30 +39,50 @@ static bool same_address(const struct connection *one, const struct connection *
 	return memcmp(&one->peer, &other->peer, sizeof(one->peer)) == 0;
 }
 
-/* The newest parked connection that can be made like fresh: it is the warmest, and the others grow
- * old. */
-static struct connection *choose_locked(struct pool *pool, struct service_point *point,
+/* May fresh have this one, which is parked? If not for good, it is doomed. */
+static bool fits_locked(struct pool *pool, struct connection *connection,
 	const struct connection *fresh, uint64_t now, struct connection **doomed)
 	REQUIRES(pool->lock)
 {
-	struct connection *connection, *next;
+	enum discard why;
+
+	if (pool_idle_for_too_long(connection, now))
+		why = DISCARDED_IDLE;
+	else if (pool_lease_is_over(connection, now))
+		why = DISCARDED_LEASE;
+	else if (connection->credentials != pool_credentials(pool))
+		why = DISCARDED_DROPPED;
+	else
+		return same_address(connection, fresh) &&
+		       options_match(&connection->options, &fresh->options);
+	pool_doom_locked(pool, connection, why, doomed);
+	return false;
+}
+
+/* The newest parked connection that can be made like fresh: it is the warmest, and the others grow
+ * old. Of those that are being reset the oldest, as its answer is the likeliest to be there. */
+static struct connection *choose_locked(struct pool *pool, struct service_point *point,
+	const struct connection *fresh, const struct wish *wish, uint64_t now,
+	struct connection **doomed) REQUIRES(pool->lock)
+{
+	struct connection *connection, *next, *chosen = NULL;
 
 	DL_FOREACH_SAFE2(point->parked, connection, next, point_next)
 	{
-		if (pool_idle_for_too_long(connection, now)) {
-			pool_doom_locked(pool, connection, DISCARDED_IDLE, doomed);
-		} else if (pool_lease_is_over(connection, now)) {
-			pool_doom_locked(pool, connection, DISCARDED_LEASE, doomed);
-		} else if (connection->credentials != pool_credentials(pool)) {
-			pool_doom_locked(pool, connection, DISCARDED_DROPPED, doomed);
-		} else if (same_address(connection, fresh) &&
-			   options_match(&connection->options, &fresh->options)) {
-			pool_unlink_locked(pool, connection);
-			connection->idle_ms = pool_idle_ms(connection, now);
-			return connection;
-		}
+		if ((connection->resetting &&
+			    (wish->resetting == 0 || connection->looked_at == wish->serial)) ||
+			!fits_locked(pool, connection, fresh, now, doomed))
+			continue;
+		chosen = connection;
+		if (!connection->resetting)
+			break;
 	}
-	return NULL;
+	if (!chosen)
+		return NULL;
+	chosen->looked_at = wish->serial;
+	pool_unlink_locked(pool, chosen);
+	chosen->idle_ms = pool_idle_ms(chosen, now);
+	return chosen;
 }
 
 /* Gives the hidden connection everything that the program gave its socket on fd. */
@@ -109,15 +141,24 @@ static int put_in_place(
 }
 
 /* Gives connection, which is out of the pool, and counted as reused, to the program. 0; -EAGAIN if
- * it was not fit for that and is gone; another error if fd is not to be had. */
+ * it was not fit for that and is gone; -EINPROGRESS if it is parked again, as it is not reset yet;
+ * another error if fd is not to be had. */
 static int give(struct pool *pool, struct connection *connection, struct connection *fresh, int fd,
 	int status_flags)
 {
 	struct service_point *point = fresh->point;
-	enum discard why = DISCARDED_UNLIKE;
+	enum discard why = DISCARDED_NOT_RESET;
 	int error = -EAGAIN;
+	enum reset reset = reset_look(pool, connection, point);
 
-	if (proof_before_reuse(pool->os, connection, &why) &&
+	if (reset == RESET_AWAITED) {
+		count_reuse(pool, point, -1);
+		pool_park_again(pool, connection);
+		return -EINPROGRESS;
+	}
+	if (reset == RESET_DONE)
+		why = DISCARDED_UNLIKE;
+	if (reset == RESET_DONE && proof_before_reuse(pool->os, connection, &why) &&
 		make_alike(pool, connection, fresh, fd, status_flags)) {
 		connection->result_pending = status_flags & O_NONBLOCK;
 		error = put_in_place(pool, connection, fresh, fd);
@@ -135,12 +176,6 @@ static int give(struct pool *pool, struct connection *connection, struct connect
 	}
 	return error;
 }
-
-/* What fresh may be given. */
-struct wish {
-	bool reuse;    /* another connection in the place of its socket */
-	bool may_wait; /* for its turn */
-};
 
 /* Does anything about the program's new socket forbid to put another in its place? */
 static bool replaceable(struct pool *pool, struct connection *fresh, int fd, int status_flags)
@@ -183,7 +218,7 @@ static enum taken take_one(struct pool *pool, struct connection *fresh,
 		taken = TAKEN_LIMITED;
 	else if (point && wish->reuse && !connection_refused(fresh) && !point->settings.off &&
 		 !learning_is_quarantined(&point->learning, now))
-		*connection = choose_locked(pool, point, fresh, now, &doomed);
+		*connection = choose_locked(pool, point, fresh, wish, now, &doomed);
 	if (*connection) {
 		count_reuse(pool, point, 1);
 		atomic_fetch_add(&pool->on_the_way, 1);
@@ -202,8 +237,10 @@ enum taken pool_take(
 	struct pool *pool, struct connection *fresh, int fd, const struct endpoint *endpoint)
 {
 	int status_flags = pool->os->get_status_flags(fd);
-	const struct wish wish = {
+	struct wish wish = {
 		.reuse = replaceable(pool, fresh, fd, status_flags),
+		.resetting = RESETTING_MOST,
+		.serial = atomic_fetch_add_explicit(&pool->wishes, 1, memory_order_relaxed) + 1,
 		.may_wait = status_flags >= 0 && !(status_flags & O_NONBLOCK),
 	};
 	struct connection *connection;
@@ -222,8 +259,10 @@ enum taken pool_take(
 		atomic_fetch_sub(&pool->on_the_way, 1);
 		if (error == 0)
 			return status_flags & O_NONBLOCK ? TAKEN_PENDING : TAKEN_DONE;
-		if (error != -EAGAIN)
+		if (error != -EAGAIN && error != -EINPROGRESS)
 			break;
+		if (error == -EINPROGRESS)
+			wish.resetting--;
 	}
 	return taken;
 }

@@ -2,11 +2,15 @@
 
 #include "pool/settings.h"
 #include "pool/trackers/http1.h"
+#include "pool/trackers/memcached.h"
 #include "pool/trackers/raw.h"
+#include "pool/trackers/resp.h"
 
 /* Every protocol that can be pooled. A new one is a file in trackers/, a line here, and a test. */
 static const struct tracker *const trackers[] = {
 	&http1_tracker,
+	&resp_tracker,
+	&memcached_tracker,
 };
 
 const struct tracker *tracker_of(long proto)
@@ -14,8 +18,12 @@ const struct tracker *tracker_of(long proto)
 	switch (proto) {
 	case PROTO_HTTP:
 		return &http1_tracker;
+	case PROTO_MEMCACHED:
+		return &memcached_tracker;
 	case PROTO_RAW:
 		return &raw_tracker;
+	case PROTO_RESP:
+		return &resp_tracker;
 	default:
 		return NULL;
 	}

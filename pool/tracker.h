@@ -40,6 +40,21 @@ struct tracker_facts {
 			    */
 };
 
+/* What makes a connection as it was when it was new. */
+struct tracker_reset {
+	const char *question;
+	size_t question_len;
+	const char *answer; /* the only one that will do, at most TRACKER_ANSWER_MAX bytes */
+	size_t answer_len;
+	bool costs; /* until it is reset the connection costs the server something, or others: asked
+		     * only of one that has answered so before */
+};
+
+#define TRACKER_ANSWER_MAX 32
+
+/* A goodbye is no longer than this: that of memcached's binary protocol is the longest. */
+#define GOODBYE_MAX 24
+
 struct tracker {
 	const char *name;  /* as written in settings, statistics and the README */
 	size_t state_size; /* at most TRACKER_STATE_MAX; all-zero is the initial state */
@@ -55,8 +70,24 @@ struct tracker {
 	void (*received)(void *state, const uint8_t *data, size_t len);
 
 	/* REFUSED_NOT if the connection is idle: every request answered in full, nobody asked to
-	 * close. REFUSED_BUSY while an exchange is under way; any other refusal is for good. */
+	 * close. REFUSED_BUSY while an exchange is under way; REFUSED_STATE if it is idle, but is
+	 * not, or may not be, as a new one: reset() may help. Any other refusal is for good. */
 	enum refusal (*verdict)(const void *state);
+
+	/* Asked while the verdict is REFUSED_STATE: what the server must be asked for, and must
+	 * have answered, with not a byte more or less, before the connection is used again. NULL:
+	 * nothing helps, in this state. The function is NULL where the protocol has no such thing.
+	 */
+	const struct tracker_reset *(*reset)(const void *state);
+
+	/* The server has answered so. NULL: the state is all-zero again. */
+	void (*was_reset)(void *state);
+
+	/* Are these bytes, whole, a goodbye: a command after which the server closes the
+	 * connection, and which does nothing else? Asked while the verdict is REFUSED_NOT or
+	 * REFUSED_STATE, about bytes that were not sent. NULL: the protocol has none. */
+	bool (*is_goodbye)(const void *state, const uint8_t *data, size_t len);
+	uint32_t goodbye_lens; /* 1 << n: one may be n bytes long; at most GOODBYE_MAX */
 
 	/* NULL: it knows nothing. */
 	struct tracker_facts (*facts)(const void *state);

@@ -13,6 +13,7 @@
 #include "shim/process.h"
 #include "shim/raw.h"
 #include "shim/renewal.h"
+#include "shim/waits.h"
 
 static int to_libc_result(int result)
 {
@@ -32,6 +33,7 @@ COLD static int close_tracked(int fd, struct call call)
 			pool_close_blocked(&process_pool, call.connection, fd, signals));
 	case CLOSING_BUSY:
 		stats_count(&process_pool.stats.refused[REFUSED_IN_FLIGHT]);
+		fdtable_carry_out(call);
 		process_end(fd, call);
 		break;
 	case CLOSING_ELSEWHERE:
@@ -51,7 +53,7 @@ static int close_beside_hidden(int fd)
 	if (!process_is_on())
 		return libc()->close(fd);
 	int cancel_state = fdtable_begin_closing();
-	struct call call = fdtable_enter(fd);
+	struct call call = fdtable_enter_quietly(fd);
 	bool is_open = RAW2(fcntl, fd, F_GETFD) >= 0;
 	fdtable_end_closing(cancel_state);
 	process_end_call(fd, call);
@@ -70,7 +72,7 @@ int close(int fd)
 		return libc()->close(fd);
 	/* A cancellation point as ever, but before anything is begun. */
 	pthread_testcancel();
-	struct call call = fdtable_enter(fd);
+	struct call call = fdtable_enter_quietly(fd);
 	if (call.hidden)
 		return process_bad_descriptor();
 	if (call.connection)
@@ -80,14 +82,32 @@ int close(int fd)
 
 INTERPOSED_AS(close, __close);
 
+/* Is it held back? Not if another thread waits for what it does. */
+COLD static bool shutdown_later(struct call call, int fd, int how, enum refusal *why)
+{
+	if (!waits_allow_deferral() || !deferral_of_shutdown(&process_pool, call, fd, how, why))
+		return false;
+	waits_check_deferral(call, fd);
+	return true;
+}
+
 COLD static int shutdown_tracked(struct call call, int fd, int how)
 {
+	enum refusal why = REFUSED_SHUTDOWN;
+
+	if (shutdown_later(call, fd, how, &why)) {
+		process_leave(call, false);
+		return 0;
+	}
+	/* In order. */
+	fdtable_carry_out(call);
 	bool at_risk = is_at_risk(call);
 	/* Half closed, it may still be renewed, and that knows of this from here on. */
-	if (how == SHUT_WR && connection_state(call.connection) == CONNECTION_LIVE)
+	if (how == SHUT_WR && connection_state(call.connection) == CONNECTION_LIVE) {
+		call.connection->half_why = (uint8_t)why;
 		atomic_store(&call.connection->half_closed, true);
-	else
-		connection_refuse(call.connection, REFUSED_SHUTDOWN);
+	} else
+		connection_refuse(call.connection, why);
 	/* One that waits for its turn is, for the program, one that is connecting. */
 	if (how >= SHUT_RD && how <= SHUT_RDWR && process_may_pool() &&
 		pool_shut_down_waiting(&process_pool, call)) {
@@ -113,7 +133,7 @@ COLD static int shutdown_tracked(struct call call, int fd, int how)
 
 int shutdown(int fd, int how)
 {
-	struct call call = fdtable_enter(fd);
+	struct call call = fdtable_enter_quietly(fd);
 
 	if (call.hidden)
 		return process_bad_descriptor();
@@ -147,6 +167,9 @@ int fclose(FILE *stream)
 	int fd = stream ? fileno_unlocked(stream) : -1;
 
 	errno = saved_errno;
+	/* Of popen() it waits for a child. */
+	if (deferral_any())
+		fdtable_carry_out_all();
 	if (!fdtable_get(fd) || !process_may_pool())
 		return libc()->fclose(stream);
 	struct call call = fdtable_enter(fd);

@@ -10,6 +10,7 @@
 #include "shim/own.h"
 #include "shim/process.h"
 #include "shim/raw.h"
+#include "shim/waits.h"
 
 /* How often to look again, with the processor given up in between. */
 #define PATIENCE 100000
@@ -23,7 +24,11 @@ static int dup_untracked(int fd)
 		if (result >= 0)
 			errno = saved_errno;
 	}
-	return result < 0 ? result : process_opened(result);
+	if (result < 0)
+		return result;
+	result = process_opened(result);
+	waits_note_copy(fd, result);
+	return result;
 }
 
 int dup(int fd)
@@ -84,10 +89,13 @@ static int replace_now(int fd, int to, int flags, bool is_dup3)
 		return -1;
 	}
 	int result = is_dup3 ? libc()->dup3(fd, to, flags) : libc()->dup2(fd, to);
-	if (result >= 0)
+	if (result >= 0) {
 		process_end_call(to, replaced);
-	else
+		if (fd != to)
+			waits_note_copy(fd, to);
+	} else {
 		leave_if_any(replaced);
+	}
 	leave_if_any(call);
 	return result;
 }
@@ -154,8 +162,10 @@ static int control_untracked(int (*real)(int, int, ...), int fd, int command, vo
 		RAW1(close, result);
 		result = real(fd, command, argument);
 	}
-	if (result >= 0)
+	if (result >= 0) {
 		process_forget(result);
+		waits_note_copy(fd, result);
+	}
 	return result;
 }
 

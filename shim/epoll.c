@@ -9,13 +9,15 @@
 #include "shim/os.h"
 #include "shim/process.h"
 #include "shim/waiting.h"
+#include "shim/waits.h"
 
 int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	struct call call = fdtable_enter(fd);
+	struct call call = op == EPOLL_CTL_DEL ? fdtable_enter_quietly(fd) : fdtable_enter(fd);
 
 	if (call.hidden)
 		return process_bad_descriptor();
+	waits_note_watch(fd, op);
 	int result = libc()->epoll_ctl(epfd, op, fd, event);
 	if (call.connection)
 		process_leave(call, result == 0 && connection_watch(call, epfd, op, event));
@@ -168,6 +170,7 @@ static int without_hidden(int epfd, int result)
 
 int epoll_wait(int epfd, struct epoll_event *events, int most, int timeout)
 {
+	WAITS(WAIT_EPOLL, NULL, epfd);
 	struct waiting waiting = begin(timeout > 0);
 	int result = libc()->epoll_wait(epfd, events, most, timeout);
 
@@ -179,6 +182,7 @@ int epoll_wait(int epfd, struct epoll_event *events, int most, int timeout)
 
 int epoll_pwait(int epfd, struct epoll_event *events, int most, int timeout, const sigset_t *mask)
 {
+	WAITS(WAIT_EPOLL, NULL, epfd);
 	struct waiting waiting = begin(timeout > 0);
 	int result = libc()->epoll_pwait(epfd, events, most, timeout, mask);
 
@@ -191,6 +195,7 @@ int epoll_pwait(int epfd, struct epoll_event *events, int most, int timeout, con
 COLD int epoll_pwait2(int epfd, struct epoll_event *events, int most,
 	const struct timespec *timeout, const sigset_t *mask)
 {
+	WAITS(WAIT_EPOLL, NULL, epfd);
 	struct waiting waiting = begin(timeout);
 
 	if (!libc()->epoll_pwait2) {

@@ -62,9 +62,37 @@ COLD struct call fdtable_enter_tracked(int fd)
 	return (struct call){0};
 }
 
+COLD void fdtable_carry_out_before(int fd)
+{
+	if (process_may_pool())
+		deferral_carry_out_before(&process_pool, fd);
+}
+
+COLD void fdtable_carry_out(struct call call)
+{
+	if (process_may_pool())
+		deferral_carry_out(&process_pool, call);
+}
+
+COLD void fdtable_carry_out_all(void)
+{
+	if (process_may_pool())
+		deferral_carry_out_all(&process_pool);
+}
+
+COLD struct call fdtable_enter_loudly(int fd)
+{
+	struct call call = fdtable_enter_tracked(fd);
+
+	/* Another thread may have held something back since it was asked whether any has. */
+	if (call.connection && connection_is_deferred(call))
+		fdtable_carry_out(call);
+	return call;
+}
+
 COLD bool fdtable_hides(int fd)
 {
-	struct call call = fdtable_enter(fd);
+	struct call call = fdtable_enter_quietly(fd);
 
 	if (call.connection)
 		connection_leave(call);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "pool/connection.h"
+#include "pool/deferral.h"
 
 /* Higher numbers are never pooled. The array is 512 KiB of which only the pages in use exist. */
 #define FDTABLE_SIZE 65536
@@ -28,13 +29,30 @@ static inline struct connection *fdtable_get(int fd)
 
 struct call fdtable_enter_tracked(int fd);
 
-/* Every call on a descriptor begins with this and ends with connection_leave(), if it has a
- * connection. */
-static inline struct call fdtable_enter(int fd)
+/* For calls that may come between shutdown() and close(), and change nothing. */
+static inline struct call fdtable_enter_quietly(int fd)
 {
 	if (__builtin_expect(!fdtable_get(fd), 1))
 		return (struct call){0};
 	return fdtable_enter_tracked(fd);
+}
+
+/* Carries out what is held back on fd, and what this thread has held back; or all that is. */
+void fdtable_carry_out_before(int fd);
+void fdtable_carry_out_all(void);
+void fdtable_carry_out(struct call call);
+
+struct call fdtable_enter_loudly(int fd);
+
+/* Every call on a descriptor begins with this and ends with connection_leave(), if it has a
+ * connection. */
+static inline struct call fdtable_enter(int fd)
+{
+	if (deferral_any())
+		fdtable_carry_out_before(fd);
+	if (__builtin_expect(!fdtable_get(fd), 1))
+		return (struct call){0};
+	return fdtable_enter_loudly(fd);
 }
 
 /* Is there a hidden number of ours? */

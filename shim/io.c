@@ -16,6 +16,7 @@
 #include "shim/memory.h"
 #include "shim/process.h"
 #include "shim/renewal.h"
+#include "shim/waits.h"
 
 /* Flags that make a receiving call move no bytes of the stream, or bytes that are not of it. */
 #define RECEIVES_NOTHING (MSG_PEEK)
@@ -79,6 +80,20 @@ COLD static void sent(struct call call, const void *buf, ssize_t len, int flags)
 	const struct iovec vector = {.iov_base = (void *)buf, .iov_len = (size_t)len};
 
 	sent_vector(call, &vector, len, flags);
+}
+
+/* QUIT to redis, and the like: pool/deferral.h. Of one who sends it in pieces, or by a vector, it
+ * is not held back. */
+COLD static bool goodbye_is_deferred(
+	struct call call, int fd, const void *buf, size_t len, int flags)
+{
+	if (!connection_may_say_goodbye(call.connection, len) ||
+		flags & ~(MSG_NOSIGNAL | MSG_DONTWAIT) || !memory_is_readable(buf, len) ||
+		!waits_allow_deferral() || !deferral_of_goodbye(&process_pool, call, fd, buf, len))
+		return false;
+	waits_check_deferral(call, fd);
+	connection_leave(call);
+	return true;
 }
 
 /* All that is sent on a connection at risk goes one of these ways. */
@@ -320,6 +335,8 @@ ssize_t write(int fd, const void *buf, size_t len)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	if (call.connection && goodbye_is_deferred(call, fd, buf, len, 0))
+		return (ssize_t)len;
 	if (is_at_risk(call) && len <= SENT_MOST)
 		return send_buffer_at_risk(call, fd, buf, len, 0);
 	ssize_t result = libc()->write(fd, buf, len);
@@ -350,6 +367,8 @@ ssize_t send(int fd, const void *buf, size_t len, int flags)
 
 	if (call.hidden)
 		return process_bad_descriptor_here();
+	if (call.connection && goodbye_is_deferred(call, fd, buf, len, flags))
+		return (ssize_t)len;
 	if (is_at_risk(call) && len <= SENT_MOST && !(flags & SENDS_ODDLY))
 		return send_buffer_at_risk(call, fd, buf, len, flags);
 	ssize_t result = libc()->send(fd, buf, len, flags);
@@ -368,6 +387,8 @@ ssize_t sendto(
 	if (call.hidden)
 		return process_bad_descriptor_here();
 	/* On a connection TCP does not look at an address, but at whether it is there. */
+	if (call.connection && !to && goodbye_is_deferred(call, fd, buf, len, flags))
+		return (ssize_t)len;
 	if (is_at_risk(call) && len <= SENT_MOST && !(flags & SENDS_ODDLY) &&
 		(!to || to_len == 0 || memory_is_readable(to, to_len)))
 		return send_buffer_at_risk(call, fd, buf, len, flags);

@@ -52,6 +52,16 @@ static int early_openat(int at, const char *path, int flags, ...)
 	return (int)to_libc_result(RAW4(openat, at, path, flags, mode));
 }
 
+static int early_sched_yield(void)
+{
+	return (int)to_libc_result(RAW0(sched_yield));
+}
+
+static int early_nanosleep(const struct timespec *time, struct timespec *left)
+{
+	return (int)to_libc_result(RAW2(nanosleep, time, left));
+}
+
 /* As vfork(2) may be. */
 static pid_t early_fork(void)
 {
@@ -82,6 +92,8 @@ struct libc libc_functions = {
 	.read = early_read,
 	.write = early_write,
 	.close = early_close,
+	.sched_yield = early_sched_yield,
+	.nanosleep = early_nanosleep,
 };
 
 _Atomic bool libc_is_loaded;
@@ -96,6 +108,17 @@ static const char names[] =
 /* Set while this thread is in libc_load(). Initial-exec, as all that is thread-local here. */
 static _Thread_local bool loading;
 
+/* Of these dlsym() may find an old version, for other conditions than today's: glibc before 2.36,
+ * https://sourceware.org/bugzilla/show_bug.cgi?id=14932. */
+static void *find(const char *name)
+{
+	void *found = NULL;
+
+	if (strcmp(name, "pthread_cond_wait") == 0 || strcmp(name, "pthread_cond_timedwait") == 0)
+		found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
+	return found ? found : dlsym(RTLD_NEXT, name);
+}
+
 EARLY void libc_load(void)
 {
 	int saved_errno = errno;
@@ -103,12 +126,12 @@ EARLY void libc_load(void)
 	if (loading)
 		return;
 	loading = true;
-	/* RTLD_NEXT goes by the caller's address, so dlsym() is called from here and nowhere else.
-	 * Where libc lacks a function, nobody can have been linked against it; what asks for it by
-	 * name at run time must not find it either, see the wrappers. */
+	/* RTLD_NEXT goes by the caller's address, so dlsym() is called in this file and nowhere
+	 * else. Where libc lacks a function, nobody can have been linked against it; what asks for
+	 * it by name at run time must not find it either, see the wrappers. */
 	void **function = (void **)(void *)&libc_functions;
 	for (const char *name = names; *name; name += strlen(name) + 1, function++) {
-		void *found = dlsym(RTLD_NEXT, name);
+		void *found = find(name);
 		if (found)
 			__atomic_store_n(function, found, __ATOMIC_RELAXED);
 	}

@@ -10,10 +10,27 @@
 #include "shim/libc.h"
 #include "shim/memory.h"
 #include "shim/process.h"
+#include "shim/waits.h"
 
 static int note_NUMBER(int number)
 {
 	return number < 0 ? number : process_opened(number);
+}
+
+/* A server that got its listening socket by exec() is known by what it accepts. */
+static int note_ACCEPTED(int number)
+{
+	number = note_NUMBER(number);
+	if (number >= 0)
+		waits_note_listener(number);
+	return number;
+}
+
+static int note_SET(int number)
+{
+	number = note_NUMBER(number);
+	waits_note_set(number);
+	return number;
 }
 
 static int note_PAIR(int result, int *numbers)
@@ -47,6 +64,13 @@ static DIR *lower_directory(DIR *directory, const char *path)
 	return libc()->opendir(path);
 }
 
+/* What is held back: pool/deferral.h. */
+static void carry_out(void)
+{
+	if (deferral_any())
+		fdtable_carry_out_before(-1);
+}
+
 /* Where it failed for want of descriptors, once more; and again, as another thread may have taken
  * what room there was, to park what it closes or to take what it connects. */
 #define TRY(result, failed, call)                                                                  \
@@ -60,20 +84,35 @@ static DIR *lower_directory(DIR *directory, const char *path)
 			errno = saved_errno;                                                       \
 	}
 
+/* Those that may wait: for a connection, or for who opens the other end of a FIFO. */
+#define BEFORE_NUMBER    (void)0
+#define BEFORE_POINT     carry_out()
+#define BEFORE_ACCEPTED  carry_out()
+#define BEFORE_SET       (void)0
+#define BEFORE_PAIR      (void)0
+#define BEFORE_STREAM    carry_out()
+#define BEFORE_DIRECTORY (void)0
+
 #define FAILED_NUMBER    result < 0
 #define FAILED_POINT     result < 0
+#define FAILED_ACCEPTED  result < 0
+#define FAILED_SET       result < 0
 #define FAILED_PAIR      result < 0
 #define FAILED_STREAM    !result
 #define FAILED_DIRECTORY !result
 
 #define RETURN_NUMBER    return note_NUMBER(result)
 #define RETURN_POINT     return note_NUMBER(result)
+#define RETURN_ACCEPTED  return note_ACCEPTED(result)
+#define RETURN_SET       return note_SET(result)
 #define RETURN_PAIR      return note_PAIR(result, numbers)
 #define RETURN_STREAM    return note_STREAM(result)
 #define RETURN_DIRECTORY return note_DIRECTORY(lower_directory(result, path))
 
 #define BAD_NUMBER    process_bad_descriptor()
 #define BAD_POINT     process_bad_descriptor_here()
+#define BAD_ACCEPTED  process_bad_descriptor_here()
+#define BAD_SET       process_bad_descriptor()
 #define BAD_PAIR      process_bad_descriptor()
 #define BAD_STREAM    NULL
 #define BAD_DIRECTORY NULL
@@ -81,6 +120,7 @@ static DIR *lower_directory(DIR *directory, const char *path)
 #define OPENER(how, of, returns, name, parameters, arguments)                                      \
 	returns name parameters                                                                    \
 	{                                                                                          \
+		BEFORE_##how;                                                                      \
 		if (process_hides(of))                                                             \
 			return BAD_##how;                                                          \
 		TRY(result, FAILED_##how, libc()->name arguments)                                  \
@@ -102,6 +142,7 @@ static bool is_absolute(const char *path)
 	{                                                                                          \
 		va_list rest;                                                                      \
                                                                                                    \
+		carry_out();                                                                       \
 		if (process_hides(of) && !is_absolute(path))                                       \
 			return process_bad_descriptor_here();                                      \
 		va_start(rest, flags);                                                             \

@@ -480,14 +480,14 @@ static long look_ahead(int fd, void *data, size_t len)
 	return RAW6(recvfrom, fd, data, len, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
 }
 
-static int shut_down(int fd)
+static long receive_now(int fd, void *data, size_t len)
 {
-	return (int)RAW2(shutdown, fd, SHUT_RDWR);
+	return RAW6(recvfrom, fd, data, len, MSG_DONTWAIT, NULL, NULL);
 }
 
-static int half_close(int fd)
+static int shut_down(int fd, int how)
 {
-	return (int)RAW2(shutdown, fd, SHUT_WR);
+	return (int)RAW2(shutdown, fd, how);
 }
 
 static void yield(void)
@@ -566,8 +566,8 @@ const struct pool_os real_os = {
 	.await_connection = await_connection,
 	.connect_patiently = connect_patiently,
 	.send = send_to,
-	.half_close = half_close,
 	.shut_down = shut_down,
+	.receive = receive_now,
 	.look_ahead = look_ahead,
 	.yield = yield,
 	.wake_all = wake_all,

@@ -12,6 +12,7 @@
 #include "shim/os.h"
 #include "shim/process.h"
 #include "shim/waiting.h"
+#include "shim/waits.h"
 
 /* ---- calls under way ----
  *
@@ -161,6 +162,7 @@ COLD static int ppoll_at_risk(
 
 int poll(struct pollfd *fds, nfds_t count, int timeout)
 {
+	WAITS(WAIT_POLL, fds, (long)count);
 	if (connection_any_at_risk())
 		return poll_at_risk(fds, count, timeout);
 	return without_hidden(fds, count, libc()->poll(fds, count, timeout));
@@ -170,6 +172,7 @@ INTERPOSED_AS(poll, __poll);
 
 int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
 {
+	WAITS(WAIT_POLL, fds, (long)count);
 	if (connection_any_at_risk())
 		return ppoll_at_risk(fds, count, timeout, mask);
 	return without_hidden(fds, count, libc()->ppoll(fds, count, timeout, mask));
@@ -179,6 +182,7 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, cons
 
 COLD int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room)
 {
+	WAITS(WAIT_POLL, fds, (long)count);
 	if (connection_any_at_risk() && count <= room / sizeof(*fds))
 		return poll_at_risk(fds, count, timeout);
 	return without_hidden(fds, count, libc()->__poll_chk(fds, count, timeout, room));
@@ -187,6 +191,7 @@ COLD int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room)
 COLD int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 	const sigset_t *mask, size_t room)
 {
+	WAITS(WAIT_POLL, fds, (long)count);
 	if (connection_any_at_risk() && count <= room / sizeof(*fds))
 		return ppoll_at_risk(fds, count, timeout, mask);
 	return without_hidden(fds, count, libc()->__ppoll_chk(fds, count, timeout, mask, room));
@@ -375,6 +380,7 @@ COLD static int select_at_risk(const struct selecting *call)
 
 static int select_any(const struct selecting *call)
 {
+	WAITS(WAIT_SELECT, NULL, call->count);
 	return connection_any_at_risk() ? select_at_risk(call) : select_with(call, call->limit);
 }
 

@@ -15,6 +15,7 @@
 #include "shim/own.h"
 #include "shim/raw.h"
 #include "shim/status.h"
+#include "shim/waits.h"
 
 struct pool process_pool;
 
@@ -85,6 +86,7 @@ COLD void process_end(int fd, struct call call)
 
 void process_forget(int fd)
 {
+	waits_forget_set(fd);
 	if (fdtable_get(fd) && process_may_pool())
 		process_displace(fd, NULL);
 }
@@ -270,6 +272,7 @@ static void begin_anew(void)
 	keeper_after_fork_in_child();
 	status_after_fork_in_child();
 	fdtable_after_fork_in_child();
+	waits_after_fork_in_child();
 	/* Last, as until then nobody else may use the pool. */
 	atomic_store_explicit(&pid, (int)RAW0(getpid), memory_order_release);
 }
@@ -293,6 +296,7 @@ bool process_begin(const struct settings *settings, const struct rules *rules)
 	if (settings->disable ||
 		pthread_atfork(prepare_fork, after_fork_in_parent, after_fork_in_child) != 0)
 		return false;
+	waits_begin_process();
 	os_mark_memory();
 	atomic_store(&pid, (int)RAW0(getpid));
 	atomic_store_explicit(&process_on, true, memory_order_release);

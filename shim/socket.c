@@ -15,6 +15,7 @@
 #include "shim/os.h"
 #include "shim/process.h"
 #include "shim/renewal.h"
+#include "shim/waits.h"
 
 static bool is_tcp(int domain, int type, int protocol)
 {
@@ -63,6 +64,13 @@ int bind(int fd, const struct sockaddr *address, socklen_t len)
 	return result;
 }
 
+static int note_listener(int fd, int result)
+{
+	if (result == 0)
+		waits_note_listener(fd);
+	return result;
+}
+
 int listen(int fd, int backlog)
 {
 	struct call call = fdtable_enter(fd);
@@ -70,9 +78,9 @@ int listen(int fd, int backlog)
 	if (call.hidden)
 		return process_bad_descriptor();
 	if (!call.connection)
-		return libc()->listen(fd, backlog);
+		return note_listener(fd, libc()->listen(fd, backlog));
 	connection_refuse(call.connection, REFUSED_NOT_CONNECTED);
-	int result = libc()->listen(fd, backlog);
+	int result = note_listener(fd, libc()->listen(fd, backlog));
 	/* A server's socket is none of ours. */
 	if (result == 0 && process_may_pool())
 		process_end(fd, call);
@@ -82,7 +90,7 @@ int listen(int fd, int backlog)
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
-	struct call call = fdtable_enter(fd);
+	struct call call = fdtable_enter_quietly(fd);
 
 	if (call.hidden)
 		return process_bad_descriptor();
@@ -116,12 +124,21 @@ COLD static void ask_after_renewal(struct call *call, int fd, void *value, sockl
 	memcpy(value, &error, sizeof(error));
 }
 
+/* Of the socket's own options, not the protocol's, shutdown() changes none. */
+static inline struct call enter_for_option(int fd, int level)
+{
+	return level == SOL_SOCKET ? fdtable_enter_quietly(fd) : fdtable_enter(fd);
+}
+
 int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict size)
 {
-	struct call call = fdtable_enter(fd);
+	struct call call = enter_for_option(fd, level);
 
 	if (call.hidden)
 		return process_bad_descriptor();
+	/* This may find its end, and renew it. */
+	if (deferral_any() && is_at_risk(call))
+		fdtable_carry_out(call);
 	int result = libc()->getsockopt(fd, level, name, value, size);
 	if (!call.connection)
 		return result;

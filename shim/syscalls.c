@@ -14,6 +14,7 @@
 #include "shim/memory.h"
 #include "shim/process.h"
 #include "shim/tail_call.h"
+#include "shim/waits.h"
 
 static void syscalls_copy(long flags)
 {
@@ -26,6 +27,19 @@ static void syscalls_copy_as(const uint64_t *arguments, long size)
 {
 	if (size >= (long)sizeof(*arguments) && memory_is_readable(arguments, sizeof(*arguments)))
 		syscalls_copy((long)arguments[0]);
+}
+
+/* The bytes are not seen, and neither is that a call is under way. */
+static void syscalls_use(long fd)
+{
+	struct call call = {0};
+
+	if (fd == (int)fd)
+		call = fdtable_enter((int)fd);
+	if (!call.connection)
+		return;
+	connection_refuse(call.connection, REFUSED_UNSEEN);
+	connection_leave(call);
 }
 
 static void syscalls_pass(const struct msghdr *message)
@@ -99,6 +113,13 @@ static bool concerns_us(const long *registers, int argument, enum row row)
 	return (row == ROW_dup2 || row == ROW_dup3) && is_tracked(registers[argument + 1]);
 }
 
+/* What it is called by says what is done then. */
+COLD static bool may_follow_shutdown(enum row row)
+{
+	return row == ROW_close || row == ROW_shutdown || row == ROW_epoll_ctl ||
+	       row == ROW_setsockopt || row == ROW_getsockopt;
+}
+
 COLD static void *instead(const long *registers, enum row row)
 {
 	switch (row) {
@@ -139,6 +160,8 @@ TAIL_CALL_HOOK(before_syscall)
 {
 	enum row row = find_row(registers[0]);
 
+	if (deferral_any() && !may_follow_shutdown(row))
+		fdtable_carry_out_all();
 	if (row == OTHER || !process_is_on())
 		return (void *)libc()->syscall;
 	before(registers, row);

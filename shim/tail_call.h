@@ -17,3 +17,6 @@ TAIL_CALL_HOOK(before_execle);
 TAIL_CALL_HOOK(before_syscall);
 TAIL_CALL_HOOK(before_dlopen);
 TAIL_CALL_HOOK(before_dlmopen);
+
+/* Of all in blockers.inc: registers[0] says which. */
+TAIL_CALL_HOOK(blockers_before);

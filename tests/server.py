@@ -360,6 +360,46 @@ def serve_line(connection):
         connection.send(reply + b"\r\n")
 
 
+def read_command(connection):
+    """What memcached or redis is told: its first word, or the opcode; None at the client's end."""
+    if not connection.buffer and not connection.fill():
+        return None
+    if connection.buffer[:1] == b"\x80":
+        head = connection.read_exactly(24)
+        return head and head[1:2]
+    line = connection.read_until(b"\r\n")
+    if line and line[:1] == b"*":
+        words = []
+        for _ in range(int(line[1:])):
+            length = connection.read_until(b"\r\n")
+            words.append(connection.read_exactly(int(length[1:]) + 2)[:-2])
+        return words[0]
+    return line and line.split()[0]
+
+
+COMMANDS = {
+    b"get": b"END\r\n",
+    b"quit": b"",
+    b"PING": b"+PONG\r\n",
+    b"QUIT": b"+OK\r\n",
+    b"\x0a": b"\x81\x0a" + bytes(22),
+    b"\x07": b"\x81\x07" + bytes(22),
+}
+
+
+def serve_commands(connection):
+    """A few words of memcached and redis, until one of them is a goodbye."""
+    while command := read_command(connection):
+        connection.record(command.decode("latin-1"))
+        connection.send(COMMANDS[command])
+        if command in (b"quit", b"QUIT", b"\x07"):
+            connection.finish()
+            while connection.fill():
+                pass
+            connection.late += len(connection.buffer)
+            return
+
+
 MODES = {
     "keepalive": serve_keepalive,
     "close": serve_close,
@@ -375,6 +415,7 @@ MODES = {
     "tls-looking": serve_tls_looking,
     "goodbye": serve_goodbye,
     "line": serve_line,
+    "commands": serve_commands,
 }
 
 

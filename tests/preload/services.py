@@ -274,13 +274,25 @@ def rsyncd(preload=None):
 
 
 @contextlib.contextmanager
-def redis():
+def redis(*options):
     program = need("redis-server")
     with tempfile.TemporaryDirectory(prefix="sppool-redis-") as directory:
         port = free_port()
-        options = f"--port {port} --bind 127.0.0.1 --save --appendonly no --dir {directory}"
-        with child([program, *options.split(" ")], "Ready to accept connections"):
+        always = f"--port {port} --bind 127.0.0.1 --save --appendonly no --dir {directory}"
+        argv = [program, *always.split(" "), *options]
+        with child(argv, "Ready to accept connections"):
             yield port
+
+
+@contextlib.contextmanager
+def memcached(*options):
+    program = need("memcached")
+    port = free_port()
+    argv = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-vv", *options]
+    if os.getuid() == 0:
+        argv += ["-u", "nobody"]
+    with child(argv, "server listening"):
+        yield port
 
 
 def postgres_programs():

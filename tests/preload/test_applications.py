@@ -39,12 +39,13 @@ def against_redis(argvs, only, stdin=b""):
                     for argv in argvs]
             counted = ask_redis(port, "INFO commandstats", "INFO stats")
         calls = re.findall(r"cmdstat_(\S+):calls=(\d+),.*failed_calls=(\d+)", counted)
-        connections = re.findall(r"total_connections_received:(\d+)", counted)
+        connections = int(re.findall(r"total_connections_received:(\d+)", counted)[0])
         sides.append((runs, sorted(calls), connections))
     for argv, plain, pooled in zip(argvs, sides[0][0], sides[1][0]):
         expect(plain.status == 0, f"{argv}: exit status {plain.status}\n{plain}")
         check_same(plain, pooled, lambda output: b"\n".join(only.findall(output)))
-    expect(sides[0][1:] == sides[1][1:], f"without: {sides[0][1:]}\nwith:    {sides[1][1:]}")
+    expect(sides[0][1] == sides[1][1], f"without: {sides[0][1]}\nwith:    {sides[1][1]}")
+    expect(sides[0][2] >= sides[1][2], f"{sides[0][2]} connections without, {sides[1][2]} with")
     return sides[1][1]
 
 

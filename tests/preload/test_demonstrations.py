@@ -170,17 +170,26 @@ NEVER_REUSED = [
     ("an unknown protocol", "endings line_state {0}", "line", 3),
     ("TLS", "endings tls {0}", "tls-looking", 3),
     ("a greeting server", "endings greeted {0}", "banner", 3),
-    ("shut down for writing", "endings shutdown_write {0}", "hold", 4),
-    ("shut down for reading", "endings shutdown_read {0}", "hold", 4),
-    ("shut down for both", "endings shutdown_both {0}", "hold", 4),
     ("lingering for zero seconds", "endings linger_zero {0}", "keepalive", 3),
     ("half-read", "endings unread {0}", "keepalive", 4),
     ("urgent data", "transfer with_urgent {0}", "hold", 4),
     ("under stdio", "stdio_client with_fclose {0}", "keepalive", 5),
 ]
 
+# Held back: the program does nothing after it but close().
+SHUT_DOWN = [
+    ("shut down for writing", "endings shutdown_write {0}", "hold"),
+    ("shut down for reading", "endings shutdown_read {0}", "hold"),
+    ("shut down for both", "endings shutdown_both {0}", "hold"),
+]
+
 for text, *row in NEVER_REUSED:
     claim(f"never reused: {text}")(functools.partial(lives, *row))
+for text, *row in SHUT_DOWN:
+    claim(f"reused: {text}")(functools.partial(lives, *row, 1))
+    claim(f"never reused, SP_DEFER_SHUTDOWN=0: {text}")(
+        functools.partial(lives, *row, 4, env={"SP_DEFER_SHUTDOWN": "0"})
+    )
 
 
 @claim("no connection carries requests of two processes")

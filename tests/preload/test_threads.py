@@ -4,6 +4,7 @@
 import functools
 import os
 
+import stores
 from harness import claim, compare, expect, main, opened, program
 
 
@@ -45,6 +46,11 @@ def cancelled():
 @claim("8 threads close one number: one close() succeeds")
 def closing_together():
     threads("closing_together", 8, 100)
+
+
+@claim("8 threads that leave states on connections to redis: none sees another's, or its answers")
+def states():
+    stores.concurrent(8, 500)
 
 
 # claim, scenario of races; each prints what went wrong, and without the library that is nothing
@@ -117,4 +123,5 @@ def many_jumps():
 
 
 if __name__ == "__main__":
-    main()
+    with stores.lasting():
+        main()

@@ -266,12 +266,12 @@ def explain_says_what_is_learned_of_a_page(workshop):
 def the_protocol_of_a_rule_is_a_word(workshop):
     with open(os.path.join(ROOT, 'pool', 'rules.c'), encoding='utf-8') as file:
         words = re.findall(r'\[PROTO_\w+\] = "(\w+)"', file.read())
-    assert words == list(page.PROTOCOLS) == ['auto', 'http', 'raw'], words
-    rows = [row(number, settings={'proto': number, 'limit': 1}) for number in range(4)]
+    assert words == list(page.PROTOCOLS) == ['auto', 'http', 'raw', 'resp', 'memcached'], words
+    rows = [row(number, settings={'proto': number, 'limit': 1}) for number in range(6)]
     with shown(workshop.directory, me(rows)):
         found = json.loads(sppool('top', '--json', where=workshop.directory)[0])
         shown_as = {point['id']: point['settings']['proto'] for point in found['service_points']}
-        assert shown_as == {0: 'auto', 1: 'http', 2: 'raw', 3: 3}, shown_as
+        assert shown_as == {**dict(enumerate(page.PROTOCOLS)), 5: 5}, shown_as
         assert {point['settings']['limit'] for point in found['service_points']} == {1}, found
         process, = json.loads(sppool('ps', '--json', where=workshop.directory)[0])
         assert process['defaults']['proto'] == 'auto', process

@@ -355,9 +355,13 @@ void fake_say(int fd, const char *text, size_t len)
 {
 	struct fake_socket *socket = socket_of(fd);
 
-	cr_assert(socket && socket->coming_len == 0);
-	socket->coming = text;
-	socket->coming_len = len;
+	cr_assert(socket);
+	/* What is still unread goes on with it. */
+	if (socket->coming_len > 0)
+		cr_assert_eq(socket->coming + socket->coming_len, text);
+	else
+		socket->coming = text;
+	socket->coming_len += len;
 	socket->info.tcpi_bytes_received += len;
 }
 
@@ -375,6 +379,13 @@ long fake_receive(int fd, void *data, size_t len)
 	socket->coming += len;
 	socket->coming_len -= len;
 	return (long)len;
+}
+
+static long receive_now(int fd, void *data, size_t len)
+{
+	int error = begin(FAKE_RECEIVE);
+
+	return error ? error : end(FAKE_RECEIVE, (int)fake_receive(fd, data, len));
 }
 
 static void establish(struct fake_socket *socket)
@@ -589,7 +600,7 @@ static long send_to(int fd, const void *data, size_t len, long timeout_ms)
 {
 	int error = begin(FAKE_SEND);
 
-	cr_assert(timeout_ms > 0);
+	cr_assert(timeout_ms >= 0);
 	if (error)
 		return error;
 	if (fake.send_most > 0 && len > fake.send_most)
@@ -613,17 +624,23 @@ static int half_close(int fd)
 	return end(FAKE_HALF_CLOSE, 0);
 }
 
-static int shut_down(int fd)
+/* Both ways, or only what comes: of that the peer learns nothing. */
+static int shut_down(int fd, int how)
 {
+	if (how == SHUT_WR)
+		return half_close(fd);
 	int error = begin(FAKE_SHUT_DOWN);
 	struct fake_socket *socket = socket_of(fd);
 
 	if (error || !socket)
 		return error ? error : -EBADF;
-	socket->shut_down = true;
-	socket->info.tcpi_state = FAKE_FIN_WAIT;
 	socket->peek = 0;
-	socket->send_error = -EPIPE;
+	socket->deaf = true;
+	if (how == SHUT_RDWR) {
+		socket->shut_down = true;
+		socket->info.tcpi_state = FAKE_FIN_WAIT;
+		socket->send_error = -EPIPE;
+	}
 	return end(FAKE_SHUT_DOWN, 0);
 }
 
@@ -790,9 +807,9 @@ const struct pool_os fake_os = {
 	.await_connection = await_connection,
 	.connect_patiently = connect_patiently,
 	.send = send_to,
-	.half_close = half_close,
 	.shut_down = shut_down,
 	.look_ahead = look_ahead,
+	.receive = receive_now,
 	.yield = yield,
 	.wake_all = wake_all,
 	.note = note,

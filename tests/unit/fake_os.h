@@ -57,6 +57,7 @@ enum fake_call {
 	FAKE_HALF_CLOSE,
 	FAKE_SHUT_DOWN,
 	FAKE_LOOK_AHEAD,
+	FAKE_RECEIVE,
 	FAKE_YIELD,
 	FAKE_WAKE_ALL,
 	FAKE_RESTORE_SIGNALS, /* when a handler can run */
@@ -81,9 +82,10 @@ struct fake_socket {
 	unsigned option_count;
 	struct fake_option options[FAKE_OPTIONS];
 	struct endpoint local, peer; /* of bind() and connect() */
-	bool half_closed, shut_down;
-	int send_error;     /* what a call of the program's that sends gets; 0: it sends */
-	const char *coming; /* what has come, and nobody has read */
+	bool half_closed, shut_down; /* SHUT_WR, SHUT_RDWR */
+	bool deaf;                   /* SHUT_RD, and SHUT_RDWR, too */
+	int send_error;              /* what a call of the program's that sends gets; 0: it sends */
+	const char *coming;          /* what has come, and nobody has read */
 	size_t coming_len;
 	size_t sent_len;
 	uint8_t sent[FAKE_SENT_MOST]; /* all that was ever sent on it */
@@ -146,7 +148,8 @@ void fake_close(int fd);
 long fake_send(int fd, const void *data, size_t len, bool not_to_wait);
 long fake_receive(int fd, void *data, size_t len);
 
-/* The peer says this, which has come. */
+/* The peer says this, which has come. If something is unread, text is what comes after that in the
+ * same memory. */
 void fake_say(int fd, const char *text, size_t len);
 
 static inline struct fake_socket *fake_socket_on(int fd)

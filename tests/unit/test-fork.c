@@ -136,7 +136,8 @@ Test(fork, in_the_child_the_numbers_begin_anew)
 	cr_expect_eq(strncmp(data,
 			     "\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,\"over_limit\":"
 			     "0,\"parked\":0,"
-			     "\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+			     "\"reset\":0,\"deferred\":0,\"carried_out\":0,\"replayed\":0,"
+			     "\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
 			     "\"discarded\":{},\"refused\":{},\"service_points\":[]",
 			     text.len),
 		0);

@@ -619,7 +619,8 @@ Test(pool, tells_its_service_points_as_json_the_latest_used_first)
 	use_and_close(1);
 	cr_expect_str_eq(json_of(&whole),
 		"\"connects\":3,\"opened\":2,\"reused\":1,\"waited\":0,\"over_limit\":0,\"parked\":"
-		"2,\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,\"discarded\":{},"
+		"2,\"reset\":0,\"deferred\":0,\"carried_out\":0,\"replayed\":0,\"slipped_in\":0,"
+		"\"failed\":0,\"quarantined\":0,\"discarded\":{},"
 		"\"refused\":{},\"service_points\":["
 		"{\"host\":\"10.0.0.1\",\"address\":\"10.0.0.1\",\"port\":80,"
 		"\"protocol\":\"http\",\"opened\":1,\"reused\":1,"
@@ -668,7 +669,8 @@ Test(pool, tells_no_service_points_when_there_are_none)
 	cr_expect_str_eq(json_of(&whole),
 		"\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,"
 		"\"over_limit\":0,\"parked\":0,"
-		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"reset\":0,\"deferred\":0,\"carried_out\":0,\"replayed\":0,\"slipped_in\":0,"
+		"\"failed\":0,\"quarantined\":0,"
 		"\"discarded\":{},\"refused\":{},\"service_points\":[]");
 	cr_expect(whole);
 }
@@ -682,7 +684,8 @@ Test(pool, tells_its_counters_without_the_lock_and_says_what_is_missing)
 	cr_expect_str_eq(json_of(&whole),
 		"\"connects\":1,\"opened\":1,\"reused\":0,\"waited\":0,"
 		"\"over_limit\":0,\"parked\":1,"
-		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"reset\":0,\"deferred\":0,\"carried_out\":0,\"replayed\":0,\"slipped_in\":0,"
+		"\"failed\":0,\"quarantined\":0,"
 		"\"discarded\":{},\"refused\":{},\"service_points\":[]");
 	cr_expect_not(whole);
 }

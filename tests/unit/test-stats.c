@@ -78,7 +78,8 @@ Test(stats, what_did_not_occur_is_zero_and_no_reason_is_listed)
 	cr_expect_str_eq(json_of(&stats),
 		"\"connects\":0,\"opened\":0,\"reused\":0,\"waited\":0,"
 		"\"over_limit\":0,\"parked\":0,"
-		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"reset\":0,\"deferred\":0,\"carried_out\":0,\"replayed\":0,\"slipped_in\":0,"
+		"\"failed\":0,\"quarantined\":0,"
 		"\"discarded\":{},\"refused\":{}");
 }
 
@@ -100,7 +101,8 @@ Test(stats, what_occurred_is_counted_in_the_order_of_the_tables)
 	cr_expect_str_eq(json_of(&stats),
 		"\"connects\":3,\"opened\":1,\"reused\":2,\"waited\":0,"
 		"\"over_limit\":0,\"parked\":1,"
-		"\"replayed\":0,\"slipped_in\":0,\"failed\":0,\"quarantined\":0,"
+		"\"reset\":0,\"deferred\":0,\"carried_out\":0,\"replayed\":0,\"slipped_in\":0,"
+		"\"failed\":0,\"quarantined\":0,"
 		"\"discarded\":{\"idle\":1,\"dropped\":1},"
 		"\"refused\":{\"busy\":2,\"no_room\":1}");
 }

@@ -14,8 +14,10 @@
 #include "client.h"
 #include <linux/capability.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "shim/interposed.h"
@@ -138,8 +140,13 @@ static void close_if_open(int *number)
 	*number = -1;
 }
 
+static void end_signals(void);
+static void end_alarms(void);
+
 static void clean_up(void)
 {
+	end_signals();
+	end_alarms();
 	if (stream)
 		fclose(stream);
 	if (directory)
@@ -284,6 +291,119 @@ static socklen_t option_size = sizeof(option);
 static struct sockaddr_in peer;
 static socklen_t peer_size = sizeof(peer);
 static sigset_t no_signals;
+
+/* ---- what waits ---- */
+
+static const struct timespec never = {.tv_sec = INT64_MAX / 4};
+static sigset_t the_signal;
+static int signal_number;
+static pthread_mutex_t mutex;
+static pthread_cond_t condition;
+static pthread_barrier_t barrier;
+static sem_t semaphore;
+static struct sembuf operation;
+static eventfd_t event_value;
+static char *line;
+static size_t line_size;
+static _Atomic bool signalling;
+
+static void do_nothing(int unused)
+{
+	(void)unused;
+}
+
+/* Sent, and not delivered. */
+static void signal_itself(void)
+{
+	signal(SIGUSR1, do_nothing);
+	sigemptyset(&the_signal);
+	sigaddset(&the_signal, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &the_signal, NULL);
+	raise(SIGUSR1);
+}
+
+static void alarm_soon(void)
+{
+	const struct itimerval often = {{.tv_usec = 1000}, {.tv_usec = 1000}};
+
+	signal(SIGALRM, do_nothing);
+	setitimer(ITIMER_REAL, &often, NULL);
+}
+
+static void end_alarms(void)
+{
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+}
+
+static pid_t start_child(void)
+{
+	pid_t started = fork();
+
+	if (started == 0)
+		_exit(0);
+	return started;
+}
+
+static void *tell_number(void *number)
+{
+	atomic_store((_Atomic pid_t *)number, gettid());
+	return NULL;
+}
+
+/* One that has ended: so whether joining it is a cancellation point does not depend on luck. */
+static pthread_t start_thread(void)
+{
+	_Atomic pid_t number = 0;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, tell_number, &number))
+		die("pthread_create");
+	while (!atomic_load(&number) || tgkill(getpid(), atomic_load(&number), 0) == 0)
+		sched_yield();
+	return thread;
+}
+
+static void *signal_again_and_again(void *unused)
+{
+	while (atomic_load(&signalling)) {
+		pthread_cond_broadcast(&condition);
+		usleep(100);
+	}
+	return unused;
+}
+
+static pthread_t signaller;
+
+static void begin_signals(void)
+{
+	pthread_mutex_init(&mutex, NULL);
+	pthread_cond_init(&condition, NULL);
+	pthread_mutex_lock(&mutex);
+	atomic_store(&signalling, true);
+	if (pthread_create(&signaller, NULL, signal_again_and_again, NULL))
+		die("pthread_create");
+}
+
+/* Its errno is the call's. */
+static void end_signals(void)
+{
+	if (atomic_exchange(&signalling, false))
+		pthread_join(signaller, NULL);
+}
+
+static FILE *take_stream(void)
+{
+	FILE *taken = stream;
+
+	stream = NULL;
+	return taken;
+}
+
+static FILE *stream_with_bytes(void)
+{
+	return fmemopen(bytes, sizeof(bytes), "r");
+}
+
 static char stack[65536] __attribute__((aligned(16)));
 
 static int end_at_once(void *unused)
@@ -364,6 +484,61 @@ CALL(pselect,        , pselect(fd + 1, for_select(), NULL, NULL, &no_time, NULL)
 CALL(epoll_wait,     watch(), epoll_wait(made, events, 1, 0))
 CALL(epoll_pwait,    watch(), epoll_pwait(made, events, 1, 0, NULL))
 CALL(epoll_pwait2,   watch(), epoll_pwait2(made, events, 1, &no_time, NULL))
+
+CALL(sleep,          , sleep(0))
+CALL(usleep,         , usleep(1))
+CALL(nanosleep,      , nanosleep(&no_time, NULL))
+CALL(clock_nanosleep, , clock_nanosleep(CLOCK_MONOTONIC, 0, &no_time, NULL))
+CALL(sched_yield,    , sched_yield())
+CALL(pause,          alarm_soon(), pause())
+CALL(sigsuspend,     signal_itself(), sigsuspend(&no_signals))
+CALL(sigwait,        signal_itself(), sigwait(&the_signal, &signal_number))
+CALL(sigwaitinfo,    signal_itself(), sigwaitinfo(&the_signal, NULL))
+CALL(sigtimedwait,   signal_itself(), sigtimedwait(&the_signal, NULL, &no_time))
+CALL(wait,           start_child(), wait(NULL) > 0)
+CALL(waitpid,        , waitpid(start_child(), NULL, 0) > 0)
+CALL(wait3,          start_child(), wait3(NULL, 0, NULL) > 0)
+CALL(wait4,          , wait4(start_child(), NULL, 0, NULL) > 0)
+CALL(waitid,         , waitid(P_PID, (id_t)start_child(), NULL, WEXITED))
+CALL(pthread_join,   , pthread_join(start_thread(), NULL))
+CALL(pthread_timedjoin_np, , pthread_timedjoin_np(start_thread(), NULL, &never))
+CALL(pthread_clockjoin_np, , pthread_clockjoin_np(start_thread(), NULL, CLOCK_MONOTONIC, &never))
+CALL(thrd_join,      , thrd_join((thrd_t)start_thread(), NULL))
+CALL(pthread_cond_wait, begin_signals(), pthread_cond_wait(&condition, &mutex))
+CALL(pthread_cond_timedwait, begin_signals(), pthread_cond_timedwait(&condition, &mutex, &never))
+CALL(pthread_cond_clockwait, begin_signals(), pthread_cond_clockwait(&condition, &mutex, CLOCK_MONOTONIC, &never))
+CALL(pthread_barrier_wait, pthread_barrier_init(&barrier, NULL, 1), pthread_barrier_wait(&barrier))
+CALL(thrd_sleep,     , thrd_sleep(&no_time, NULL))
+CALL(cnd_timedwait,  begin_signals(), cnd_timedwait((cnd_t *)&condition, (mtx_t *)&mutex, &never))
+CALL(cnd_wait,       begin_signals(), cnd_wait((cnd_t *)&condition, (mtx_t *)&mutex))
+CALL(sem_wait,       sem_init(&semaphore, 0, 1), sem_wait(&semaphore))
+CALL(sem_timedwait,  sem_init(&semaphore, 0, 1), sem_timedwait(&semaphore, &never))
+CALL(sem_clockwait,  sem_init(&semaphore, 0, 1), sem_clockwait(&semaphore, CLOCK_MONOTONIC, &never))
+CALL(flock,          made = file_with_bytes(), flock(made, LOCK_EX))
+CALL(lockf,          made = file_with_bytes(), lockf(made, F_TLOCK, 0))
+CALL(lockf64,        made = file_with_bytes(), lockf64(made, F_TLOCK, 0))
+CALL(semop,          , semop(-1, &operation, 1))
+CALL(semtimedop,     , semtimedop(-1, &operation, 1, &no_time))
+CALL(msgrcv,         , msgrcv(-1, bytes, 1, 0, 0))
+CALL(mq_receive,     , mq_receive(-1, bytes, 1, NULL))
+CALL(mq_timedreceive, , mq_timedreceive(-1, bytes, 1, NULL, &no_time))
+CALL(eventfd_read,   made = eventfd(1, 0), eventfd_read(made, &event_value))
+CALL(fread,          stream = stream_with_bytes(), fread(bytes, 1, 3, stream))
+CALL(fread_unlocked, stream = stream_with_bytes(), fread_unlocked(bytes, 1, 3, stream))
+CALL(__fread_chk,    stream = stream_with_bytes(), __fread_chk(bytes, sizeof(bytes), 1, 3, stream))
+CALL(__fgets_chk,    stream = stream_with_bytes(), __fgets_chk(bytes, sizeof(bytes), 4, stream) != NULL)
+CALL(fgets_unlocked, stream = stream_with_bytes(), fgets_unlocked(bytes, 4, stream) != NULL)
+CALL(getc_unlocked,  stream = stream_with_bytes(), getc_unlocked(stream))
+CALL(__uflow,        stream = stream_with_bytes(), __uflow(stream))
+CALL(_IO_getc,       stream = stream_with_bytes(), _IO_getc(stream))
+CALL(pclose,         stream = popen("true", "r"), pclose(take_stream()))
+CALL(fgets,          stream = stream_with_bytes(), fgets(bytes, 4, stream) != NULL)
+CALL(fgetc,          stream = stream_with_bytes(), fgetc(stream))
+CALL(getc,           stream = stream_with_bytes(), (getc)(stream))
+CALL(getchar,        , (getchar)())
+CALL(getline,        stream = stream_with_bytes(), getline(&line, &line_size, stream))
+CALL(getdelim,       stream = stream_with_bytes(), getdelim(&line, &line_size, 'T', stream))
+CALL(__getdelim,     stream = stream_with_bytes(), __getdelim(&line, &line_size, 'T', stream))
 
 CALL(setsockopt,     , setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &option, option_size))
 CALL(getpeername,    , getpeername(fd, (struct sockaddr *)&peer, &peer_size) * 1000 + peer.sin_family)
