@@ -201,7 +201,6 @@ bool deferral_of_goodbye(struct pool *pool, struct call call, int fd, const void
 {
 	struct connection *connection = call.connection;
 	const struct goodbye goodbye = {data, len};
-
 	enum refusal why;
 
 	/* At risk, it is not known whether there is anybody to say it to. */

@@ -20,8 +20,6 @@ bool proof_fresh(const struct pool_os *os, const struct connection *fresh, int f
 /* Was a connection ever made on fd? */
 bool proof_connected(const struct pool_os *os, int fd);
 
-/* Before parking: fd is this connection, every byte that the kernel counts was seen, none is left
- * in either direction, the peer has not closed it, and no signal is sent for it. */
 /* What the kernel has counted on a socket, against what was seen of the connection. */
 struct proof_flow {
 	bool all_sent_seen; /* nothing was sent that was not seen: else it is none of our business
@@ -34,6 +32,9 @@ struct proof_flow {
 /* All false if it cannot be known, or if it is no TCP socket. */
 struct proof_flow proof_flow(const struct pool_os *os, const struct connection *connection, int fd);
 
+/* Before parking: fd is this connection, every byte that the kernel counts was seen, none is left
+ * in either direction, the peer has not closed it, and no signal is sent for it. Where the server
+ * is going to be asked to reset it, its answer will acknowledge what was sent. */
 enum refusal proof_before_parking(
 	const struct pool_os *os, const struct connection *connection, int fd);
 

@@ -106,8 +106,9 @@ COLD static int shutdown_tracked(struct call call, int fd, int how)
 	if (how == SHUT_WR && connection_state(call.connection) == CONNECTION_LIVE) {
 		call.connection->half_why = (uint8_t)why;
 		atomic_store(&call.connection->half_closed, true);
-	} else
+	} else {
 		connection_refuse(call.connection, why);
+	}
 	/* One that waits for its turn is, for the program, one that is connecting. */
 	if (how >= SHUT_RD && how <= SHUT_RDWR && process_may_pool() &&
 		pool_shut_down_waiting(&process_pool, call)) {
